@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The statistics as a person or a program reads them. Pure: a struct in, text out.
+ * Any thread, async-signal-safe.
+ */
+#ifndef MW_FORMAT_H
+#define MW_FORMAT_H
+
+#include "memwatch.h"
+#include "text.h"
+
+/* Whose figures these are, and when they were read. */
+struct mw_identity {
+    int pid;
+    const char *comm;      /* the kernel's name of the process (/proc/PID/comm) */
+    uint64_t time_unix_ns; /* CLOCK_REALTIME */
+};
+
+#define MW_TEXT_LINE_BYTES 512
+#define MW_JSON_LINE_BYTES 32768 /* the longest there can be: see tests/format_test.c */
+
+/* "memwatch[1234]: Alloc = 8.0 MiB   …\n", columns aligned from line to line. */
+void mw_format_text(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);
+
+/* One JSON object and a newline: Pid, Comm, Time (RFC 3339), every statistic by its name, PauseNs (those that were
+ * used) and BySize (the classes that were used). */
+void mw_format_json(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);
+
+/* One time that memory was asked back. */
+struct mw_trim_event {
+    uint64_t limit_bytes; /* that usage had passed; 0: the program asked for it */
+    uint64_t rss_before_bytes;
+    uint64_t rss_after_bytes;
+    uint64_t returned_bytes;
+    uint64_t pause_ns;
+};
+
+/* "memwatch[1234]: trim: …
+", and the same as a JSON object with Event = "trim". */
+void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event);
+void mw_format_trim_json(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event);
+
+/* Something said once: a line of text, or a JSON object with Event = "note" and Text. */
+void mw_format_note_text(struct mw_text *out, const struct mw_identity *who, const char *note);
+void mw_format_note_json(struct mw_text *out, const struct mw_identity *who, const char *note);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The options of libmemwatch.so: environment variables MEMWATCH_*, one table.
+ *
+ * X(NAME, member, type, default, accepted, help): the variable is MEMWATCH_NAME, `type` names its parser in options.c.
+ * The struct, the parser, what is said of a wrong value, and the manual expand from it.
+ */
+#ifndef MW_OPTIONS_H
+#define MW_OPTIONS_H
+
+#include <stdint.h>
+
+#include "units.h"
+
+/* clang-format off */
+#define MW_OPTIONS(X) \
+    X(INTERVAL, interval_ns, interval, "1s",     "a duration from 10ms to 24h, such as 250ms, 1s, 1.5m", "time from one line to the next") \
+    X(OUTPUT,   output,      output,   "stderr", "stderr, stdout, none, fd:N, or a path with a / in it", "where the lines go; a file is appended to") \
+    X(FORMAT,   format,      format,   "text",   "text or json",                                         "aligned text, or one JSON object a line") \
+    X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
+/* clang-format on */
+
+enum mw_format { MW_FORMAT_TEXT, MW_FORMAT_JSON };
+
+struct mw_output_target {
+    enum mw_output_kind { MW_OUTPUT_NONE, MW_OUTPUT_FD, MW_OUTPUT_PATH } kind;
+    int fd;
+    const char *path; /* points into the environment it was parsed from */
+};
+
+typedef uint64_t mw_option_interval;
+typedef struct mw_output_target mw_option_output;
+typedef enum mw_format mw_option_format;
+typedef struct mw_amount mw_option_amount;
+
+struct mw_options {
+#define MW_OPTION_MEMBER(NAME, member, type, fallback, accepted, help) mw_option_##type member;
+    MW_OPTIONS(MW_OPTION_MEMBER)
+#undef MW_OPTION_MEMBER
+};
+
+/* Called for each variable that is unknown or malformed, with a line (and its newline) that says so. */
+typedef void mw_complain(void *context, const char *line);
+
+/* Reads the options out of a NULL-terminated environment. What is wrong is told to `complain` and its default taken:
+ * this never fails. An empty value is as none. Any thread; async-signal-safe if `complain` is. */
+void mw_options_parse(struct mw_options *options, char *const *environment, mw_complain *complain, void *context);
+
+#endif

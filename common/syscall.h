@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * System calls without libc: they return -errno and leave errno, locks and cancellation alone.
+ *
+ * libmemwatch.so works on threads whose libc state is not its own; what it asks of the kernel it asks here.
+ * Any thread, async-signal-safe.
+ */
+#ifndef MW_SYSCALL_H
+#define MW_SYSCALL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+static inline long mw_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__)
+static inline long mw_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    register long x8 __asm__("x8") = n;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return x0;
+}
+#else
+static inline long mw_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    int saved = errno;
+    long result = syscall(n, a, b, c, d, e, f);
+    if (result == -1)
+        result = -errno;
+    errno = saved;
+    return result;
+}
+#endif
+
+static inline int mw_sys_open(const char *path, int flags, unsigned mode)
+{
+    return (int)mw_syscall6(SYS_openat, AT_FDCWD, (long)path, flags, mode, 0, 0);
+}
+
+static inline long mw_sys_read(int fd, void *buffer, size_t bytes)
+{
+    return mw_syscall6(SYS_read, fd, (long)buffer, (long)bytes, 0, 0, 0);
+}
+
+static inline long mw_sys_pread(int fd, void *buffer, size_t bytes, uint64_t offset)
+{
+    return mw_syscall6(SYS_pread64, fd, (long)buffer, (long)bytes, (long)offset, 0, 0);
+}
+
+static inline long mw_sys_write(int fd, const void *buffer, size_t bytes)
+{
+    return mw_syscall6(SYS_write, fd, (long)buffer, (long)bytes, 0, 0, 0);
+}
+
+static inline int mw_sys_close(int fd)
+{
+    return (int)mw_syscall6(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+static inline int mw_sys_fstat(int fd, struct stat *st)
+{
+    return (int)mw_syscall6(SYS_fstat, fd, (long)st, 0, 0, 0, 0);
+}
+
+static inline int mw_sys_fcntl(int fd, int command, long argument)
+{
+    return (int)mw_syscall6(SYS_fcntl, fd, command, argument, 0, 0, 0);
+}
+
+/* MAP_FAILED on failure, as mmap; the cause is not told. */
+static inline void *mw_sys_mmap(void *address, size_t bytes, int protection, int flags, int fd, int64_t offset)
+{
+    long result = mw_syscall6(SYS_mmap, (long)address, (long)bytes, protection, flags, fd, offset);
+    return result < 0 && result > -4096 ? MAP_FAILED : (void *)result; // NOLINT(performance-no-int-to-ptr)
+}
+
+static inline int mw_sys_munmap(void *address, size_t bytes)
+{
+    return (int)mw_syscall6(SYS_munmap, (long)address, (long)bytes, 0, 0, 0, 0);
+}
+
+/* Poll one descriptor. Returns what poll does. */
+static inline int mw_sys_poll(struct pollfd *fd, int64_t timeout_ns)
+{
+    struct timespec limit = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    return (int)mw_syscall6(SYS_ppoll, (long)fd, 1, (long)&limit, 0, 0, 0);
+}
+
+/* Sleeps until the given CLOCK_MONOTONIC time. */
+static inline int mw_sys_sleep_until(uint64_t monotonic_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(monotonic_ns / 1000000000),
+                             .tv_nsec = (long)(monotonic_ns % 1000000000)};
+    return (int)mw_syscall6(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, (long)&until, 0, 0, 0);
+}
+
+static inline int mw_sys_getpid(void)
+{
+    return (int)mw_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+static inline int mw_sys_gettid(void)
+{
+    return (int)mw_syscall6(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+static inline uint64_t mw_clock_ns(clockid_t clock)
+{
+    struct timespec now = {0};
+    clock_gettime(clock, &now); /* the vDSO; a valid clock cannot fail */
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+#endif

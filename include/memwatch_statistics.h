@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one list of statistics. The API struct, the text line, JSON and the manual expand from it.
+ *
+ * X(ctype, Name, kind, unit, help)
+ *   ctype  uint64_t or double
+ *   Name   the member of struct memwatch_stats and the JSON key. Where the meaning is that of Go's
+ *          runtime.MemStats, the name is Go's (https://pkg.go.dev/runtime#MemStats); Go's GC is our trim.
+ *   kind   gauge (goes up and down) or counter (only grows)
+ *   unit   bytes, objects (heap blocks), ns, unix_ns (since 1970), ratio (0..1), count
+ *
+ * The order is the order of the struct: append only. What stands in the text line is a list of its own,
+ * in common/format.c.
+ */
+#ifndef MEMWATCH_STATISTICS_H
+#define MEMWATCH_STATISTICS_H
+
+/* clang-format off */
+#define MEMWATCH_STATISTICS(X) \
+    X(uint64_t, Alloc,            gauge,   bytes,   "live heap blocks, as the allocator set them aside (usable size); exact") \
+    X(uint64_t, TotalAlloc,       counter, bytes,   "all heap blocks ever allocated; a realloc counts as a free and an allocation") \
+    X(uint64_t, Sys,              gauge,   bytes,   "private writable memory asked of the kernel: HeapSys + StackSys + OtherSys (VmData + VmStk)") \
+    X(uint64_t, Mallocs,          counter, objects, "heap blocks ever allocated") \
+    X(uint64_t, Frees,            counter, objects, "heap blocks ever freed") \
+    X(uint64_t, HeapAlloc,        gauge,   bytes,   "the same as Alloc") \
+    X(uint64_t, HeapSys,          gauge,   bytes,   "the allocator's share of Sys: what is neither a known stack, nor static data, nor the program's own mmap") \
+    X(uint64_t, HeapIdle,         gauge,   bytes,   "HeapSys - HeapInuse: held by the allocator, not by the program") \
+    X(uint64_t, HeapInuse,        gauge,   bytes,   "the same as Alloc: no spans are known from outside an allocator") \
+    X(uint64_t, HeapReleased,     gauge,   bytes,   "the part of HeapIdle that is surely not resident (HeapSys - RssAnon - Swap, at least 0)") \
+    X(uint64_t, HeapObjects,      gauge,   objects, "live heap blocks: Mallocs - Frees") \
+    X(uint64_t, StackInuse,       gauge,   bytes,   "the same as StackSys") \
+    X(uint64_t, StackSys,         gauge,   bytes,   "the main thread's stack (VmStk) and the other threads' at the default size (an estimate)") \
+    X(uint64_t, OtherSys,         gauge,   bytes,   "the rest of Sys: static data, the program's own private writable mmaps, memwatch itself") \
+    X(uint64_t, NextTrim,         gauge,   bytes,   "usage past which the allocator is asked to return memory; 0: no limit is known") \
+    X(uint64_t, LastTrim,         gauge,   unix_ns, "when the last trim ended; 0: never") \
+    X(uint64_t, PauseTotalNs,     counter, ns,      "time spent in trims") \
+    X(uint64_t, NumTrim,          counter, count,   "trims done") \
+    X(uint64_t, NumForcedTrim,    counter, count,   "of these, asked for by the program (memwatch_trim)") \
+    X(double,   TrimCPUFraction,  gauge,   ratio,   "share of the time since the start that one CPU spent in trims") \
+    X(uint64_t, TrimReleased,     counter, bytes,   "resident memory that trims gave back to the kernel, by RSS before and after") \
+    X(uint64_t, MmapSys,          gauge,   bytes,   "address space that the program itself holds by mmap, of any kind; not the allocator's") \
+    X(uint64_t, Mmaps,            counter, count,   "mmap calls of the program that succeeded") \
+    X(uint64_t, Munmaps,          counter, count,   "munmap calls of the program that succeeded") \
+    X(uint64_t, MmapDrops,        counter, count,   "mappings that could not be followed; when not 0, MmapSys is not exact") \
+    X(uint64_t, RSS,              gauge,   bytes,   "resident set size (VmRSS)") \
+    X(uint64_t, PeakRSS,          gauge,   bytes,   "highest RSS so far (VmHWM)") \
+    X(uint64_t, Swap,             gauge,   bytes,   "swapped-out memory (VmSwap)") \
+    X(uint64_t, Threads,          gauge,   count,   "threads, memwatch's own not counted") \
+    X(uint64_t, CgroupUsage,      gauge,   bytes,   "memory charged to the cgroup (memory.current, v1 memory.usage_in_bytes)") \
+    X(uint64_t, CgroupWorkingSet, gauge,   bytes,   "CgroupUsage less inactive_file, at least 0") \
+    X(uint64_t, CgroupLimit,      gauge,   bytes,   "the limit in force: the least over the cgroup and its ancestors; 0: none") \
+    X(uint64_t, CgroupPeak,       gauge,   bytes,   "highest usage (memory.peak, v1 memory.max_usage_in_bytes); 0: not told") \
+    X(uint64_t, CgroupOOMKills,   counter, count,   "processes of the cgroup that the OOM killer took") \
+    X(double,   Pressure,         gauge,   ratio,   "share of the last 10 s in which some task waited for memory (PSI some avg10)") \
+    X(uint64_t, OutputDrops,      counter, count,   "lines that could not be written")
+/* clang-format on */
+
+#endif

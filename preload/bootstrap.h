@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Memory for the moment in which the allocator beneath us is not known yet: dlsym may allocate while we look it up.
+ *
+ * A bump arena; nothing is ever given back, and free of its blocks does nothing. They are not counted.
+ * Any thread, no lock, async-signal-safe.
+ */
+#ifndef MW_BOOTSTRAP_H
+#define MW_BOOTSTRAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* glibc needs some dozens of bytes, old ones some hundred. Untouched pages cost nothing. */
+#define MW_BOOTSTRAP_BYTES ((size_t)128 * 1024)
+
+extern char mw_bootstrap_arena[MW_BOOTSTRAP_BYTES];
+
+static inline bool mw_bootstrap_owns(const void *block)
+{
+    return (uintptr_t)block - (uintptr_t)mw_bootstrap_arena < MW_BOOTSTRAP_BYTES;
+}
+
+/* Zeroed. alignment is a power of two. NULL with errno ENOMEM when the arena is used up. */
+void *mw_bootstrap_allocate(size_t alignment, size_t size);
+
+/* What malloc_usable_size tells of a block of the arena. */
+size_t mw_bootstrap_usable_size(const void *block);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#include "limits.h"
+
+static struct mw_amount configured;
+static int64_t set_bytes = -1; /* by the program; below 0: never */
+
+void mw_limits_start(struct mw_amount limit)
+{
+    configured = limit;
+}
+
+struct mw_limiter_readings mw_limits_now(const struct memwatch_stats *stats)
+{
+    int64_t own = __atomic_load_n(&set_bytes, __ATOMIC_RELAXED);
+    if (own == INT64_MAX)
+        return (struct mw_limiter_readings){.usage_bytes = stats->RSS};
+    if (own >= 0)
+        return (struct mw_limiter_readings){.usage_bytes = stats->RSS, .limit_bytes = own ? (uint64_t)own : 1};
+    return (struct mw_limiter_readings){
+        .usage_bytes = configured.kind == MW_AMOUNT_SHARE ? stats->CgroupWorkingSet : stats->RSS,
+        .limit_bytes = mw_amount_bytes(configured, stats->CgroupLimit),
+    };
+}
+
+void mw_limits_set(int64_t limit_bytes)
+{
+    __atomic_store_n(&set_bytes, limit_bytes, __ATOMIC_RELAXED);
+}

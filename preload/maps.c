@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "maps.h"
+
+#include <linux/futex.h>
+
+#include "ranges.h"
+#include "syscall.h"
+#include "threads.h"
+
+#define LONGEST_WAIT_NS 100000000 /* then the call goes on unrecorded, rather than stand still */
+#define PAGE_BYTES 4096           /* the least there is: rounding up less than the kernel does keeps the set a subset */
+
+enum { FREE, HELD, CONTENDED };
+
+static int lock;
+static struct mw_ranges ranges;
+static uint64_t mmaps;
+static uint64_t munmaps;
+static uint64_t drops;
+
+static bool try_take(void)
+{
+    int expected = FREE;
+    return __atomic_compare_exchange_n(&lock, &expected, HELD, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+/* A mutex on a futex (U. Drepper, "Futexes Are Tricky"), with an end to the waiting. */
+static bool take(void)
+{
+    if (mw_thread.in_maps)
+        return false; /* a signal handler has interrupted this very thread in here */
+    mw_thread.in_maps = true;
+    if (try_take())
+        return true;
+    struct timespec wait = {.tv_nsec = LONGEST_WAIT_NS};
+    uint64_t give_up_ns = mw_clock_ns(CLOCK_MONOTONIC) + LONGEST_WAIT_NS;
+    while (__atomic_exchange_n(&lock, CONTENDED, __ATOMIC_ACQUIRE) != FREE) {
+        if (mw_clock_ns(CLOCK_MONOTONIC) >= give_up_ns) {
+            mw_thread.in_maps = false;
+            return false;
+        }
+        mw_syscall6(SYS_futex, (long)&lock, FUTEX_WAIT_PRIVATE, CONTENDED, (long)&wait, 0, 0);
+    }
+    return true;
+}
+
+static void give_back(void)
+{
+    if (__atomic_exchange_n(&lock, FREE, __ATOMIC_RELEASE) == CONTENDED)
+        mw_syscall6(SYS_futex, (long)&lock, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+    mw_thread.in_maps = false;
+}
+
+static void drop(void)
+{
+    mw_counter_add_shared(&drops, 1);
+}
+
+static uintptr_t end_of(const void *address, size_t bytes)
+{
+    return ((uintptr_t)address + bytes + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
+}
+
+bool mw_maps_begin(void)
+{
+    bool begun = take();
+    if (!begun)
+        drop();
+    return begun;
+}
+
+void mw_maps_end(bool begun)
+{
+    if (begun)
+        give_back();
+}
+
+void mw_maps_mapped(const void *address, size_t bytes, bool is_data)
+{
+    mw_counter_add_shared(&mmaps, 1);
+    bool begun = mw_maps_begin();
+    if (begun && !mw_ranges_add(&ranges, (uintptr_t)address, end_of(address, bytes), is_data))
+        drop();
+    mw_maps_end(begun);
+}
+
+void mw_maps_unmapped(bool begun, const void *address, size_t bytes)
+{
+    mw_counter_add_shared(&munmaps, 1);
+    if (begun && !mw_ranges_remove(&ranges, (uintptr_t)address, end_of(address, bytes)))
+        drop();
+}
+
+void mw_maps_moved(bool begun, const void *old, size_t old_bytes, const void *address, size_t bytes)
+{
+    if (!begun)
+        return;
+    bool is_data = mw_ranges_is_data(&ranges, (uintptr_t)old);
+    /* Not `||`: both are to be done. An old size of 0 asks for a second view of a shared mapping and removes nothing. */
+    bool removed = mw_ranges_remove(&ranges, (uintptr_t)old, end_of(old, old_bytes));
+    bool added = mw_ranges_add(&ranges, (uintptr_t)address, end_of(address, bytes), is_data);
+    if (!removed || !added)
+        drop();
+}
+
+void mw_maps_read(struct mw_maps_figures *out)
+{
+    *out = (struct mw_maps_figures){
+        .bytes = mw_counter_read(&ranges.bytes),
+        .data_bytes = mw_counter_read(&ranges.data_bytes),
+        .mmaps = mw_counter_read(&mmaps),
+        .munmaps = mw_counter_read(&munmaps),
+        .drops = mw_counter_read(&drops),
+    };
+}
+
+void mw_maps_before_fork(void)
+{
+    mw_thread.holds_maps_over_fork = mw_maps_begin();
+}
+
+void mw_maps_after_fork_in_parent(void)
+{
+    mw_maps_end(mw_thread.holds_maps_over_fork);
+}
+
+void mw_maps_after_fork_in_child(void)
+{
+    /* Where the lock was not ours the table may be half written: begin anew; the drop says that it is not exact. */
+    if (!mw_thread.holds_maps_over_fork)
+        ranges = (struct mw_ranges){0};
+    mw_thread.in_maps = false;
+    __atomic_store_n(&lock, FREE, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The thread that prints a line once an interval and trims past the limit. It blocks every signal, is named
+ * `memwatch`, keeps no lock that the program could wait for, and ends with the process.
+ */
+#ifndef MW_MONITOR_H
+#define MW_MONITOR_H
+
+#include <stdint.h>
+
+#include "options.h"
+
+/* Starts it. The options stay the caller's, and stay. Where no thread can be had the program runs on without: a
+ * negative errno value. */
+int mw_monitor_start(const struct mw_options *options);
+
+/* In the child of a fork, which has no monitor yet. */
+void mw_monitor_start_in_child(void);
+
+/* How many of the process's threads are ours: 0 or 1. Any thread. */
+unsigned mw_monitor_threads(void);
+uint64_t mw_monitor_stack_bytes(void);
+
+/* Lines that could not be written. Any thread. */
+uint64_t mw_monitor_drops(void);
+
+#endif

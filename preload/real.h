@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The functions beneath us: those that the program would have called without us, found by RTLD_NEXT, so that a
+ * preloaded or linked jemalloc, tcmalloc or mimalloc is reached as well as libc.
+ *
+ * The pointers are valid from the first instruction to the last: until they are resolved they lead to functions that
+ * resolve them, and what dlsym itself allocates meanwhile comes from a bootstrap arena.
+ * Any thread. Forwarding through them is as safe as the function forwarded to.
+ */
+#ifndef MW_REAL_H
+#define MW_REAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* X(result, name, (parameters), (arguments)) */
+/* clang-format off */
+#define MW_REAL_FUNCTIONS(X) \
+    X(void *, malloc,             (size_t size),                                (size)) \
+    X(void,   free,               (void *block),                                (block)) \
+    X(void *, calloc,             (size_t count, size_t size),                  (count, size)) \
+    X(void *, realloc,            (void *block, size_t size),                   (block, size)) \
+    X(void *, memalign,           (size_t alignment, size_t size),              (alignment, size)) \
+    X(void *, aligned_alloc,      (size_t alignment, size_t size),              (alignment, size)) \
+    X(int,    posix_memalign,     (void **out, size_t alignment, size_t size),  (out, alignment, size)) \
+    X(void *, valloc,             (size_t size),                                (size)) \
+    X(void *, pvalloc,            (size_t size),                                (size)) \
+    X(size_t, malloc_usable_size, (void *block),                                (block)) \
+    X(void,   free_sized,         (void *block, size_t size),                   (block, size)) \
+    X(void,   free_aligned_sized, (void *block, size_t alignment, size_t size), (block, alignment, size)) \
+    X(void *, mmap,               (void *address, size_t bytes, int protection, int flags, int fd, off_t offset), \
+                                  (address, bytes, protection, flags, fd, offset)) \
+    X(int,    munmap,             (void *address, size_t bytes),                (address, bytes)) \
+    X(void *, mremap,             (void *old, size_t old_bytes, size_t new_bytes, int flags, void *address), \
+                                  (old, old_bytes, new_bytes, flags, address))
+/* clang-format on */
+
+struct mw_real {
+#define MW_REAL_MEMBER(result, name, parameters, arguments) result(*name) parameters;
+    MW_REAL_FUNCTIONS(MW_REAL_MEMBER)
+#undef MW_REAL_MEMBER
+};
+
+extern struct mw_real mw_real;
+
+/* Finds them all now. False where this thread is already at it (dlsym has called us). */
+bool mw_real_resolve(void);
+
+/* Where the code of the allocator beneath us lies, so that its own mmap calls can be told from the program's, and how
+ * much static data the modules hold. Known once mw_real_survey has run; it takes the loader's lock. */
+struct mw_real_survey {
+    uintptr_t allocator_start;
+    uintptr_t allocator_end;
+    uint64_t static_data_bytes;
+};
+extern struct mw_real_survey mw_real_surveyed;
+void mw_real_survey(void);
+
+#endif

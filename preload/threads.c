@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "threads.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "syscall.h"
+
+/* One thread's page: no line of it is written by two threads at a time. */
+struct slot {
+    struct mw_counters counters;
+    uint32_t index;
+    uint32_t next_free; /* index + 1 of the next in the free list; 0: the last */
+} __attribute__((aligned(4096)));
+
+_Static_assert(sizeof(struct slot) == 4096, "a slot is one page");
+_Static_assert(sizeof(struct mw_thread) <= 16, "little static TLS: programs have hardly any to spare");
+
+/* Slots come in chunks that double: 16, 32, 64, … Chunks are never unmapped. */
+#define FIRST_CHUNK_SLOTS 16
+#define CHUNKS 20
+
+__thread struct mw_thread mw_thread;
+
+static struct slot *chunks[CHUNKS];
+static uint32_t slots_used;  /* slots ever handed out */
+static uint64_t free_slots;  /* index + 1 of the first free slot; above it, 32 bits that change with each change */
+static struct slot shared;
+static pthread_key_t end_key;
+static bool end_key_made;
+
+static unsigned chunk_of(uint32_t index)
+{
+    return 31 - (unsigned)__builtin_clz(index / FIRST_CHUNK_SLOTS + 1);
+}
+
+static uint32_t chunk_start(unsigned chunk)
+{
+    return FIRST_CHUNK_SLOTS * ((1U << chunk) - 1);
+}
+
+/* NULL: its chunk is not mapped. */
+static struct slot *slot_at(uint32_t index)
+{
+    unsigned k = chunk_of(index);
+    struct slot *chunk = __atomic_load_n(&chunks[k], __ATOMIC_ACQUIRE);
+    return chunk ? &chunk[index - chunk_start(k)] : NULL;
+}
+
+static bool map_chunk(unsigned k)
+{
+    size_t bytes = (FIRST_CHUNK_SLOTS * sizeof(struct slot)) << k;
+    struct slot *none = NULL;
+    if (__atomic_load_n(&chunks[k], __ATOMIC_ACQUIRE))
+        return true;
+    struct slot *chunk = mw_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (chunk == MAP_FAILED)
+        return false;
+    if (!__atomic_compare_exchange_n(&chunks[k], &none, chunk, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        mw_sys_munmap(chunk, bytes); /* another thread was faster */
+    return true;
+}
+
+static uint64_t free_list_word(uint64_t old, uint32_t first)
+{
+    return ((old >> 32) + 1) << 32 | first;
+}
+
+static void push_free(uint32_t index)
+{
+    struct slot *slot = slot_at(index);
+    uint64_t old = __atomic_load_n(&free_slots, __ATOMIC_RELAXED);
+    do
+        __atomic_store_n(&slot->next_free, (uint32_t)old, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&free_slots, &old, free_list_word(old, index + 1), false, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED));
+}
+
+static bool pop_free(uint32_t *index)
+{
+    uint64_t old = __atomic_load_n(&free_slots, __ATOMIC_ACQUIRE);
+    uint32_t next;
+    do {
+        if (!(uint32_t)old)
+            return false;
+        next = __atomic_load_n(&slot_at((uint32_t)old - 1)->next_free, __ATOMIC_RELAXED);
+    } while (!__atomic_compare_exchange_n(&free_slots, &old, free_list_word(old, next), false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_ACQUIRE));
+    *index = (uint32_t)old - 1;
+    return true;
+}
+
+static bool take_new(uint32_t *index)
+{
+    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_RELAXED);
+    do {
+        if (chunk_of(used) >= CHUNKS || !map_chunk(chunk_of(used)))
+            return false;
+    } while (!__atomic_compare_exchange_n(&slots_used, &used, used + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    slot_at(used)->index = used;
+    *index = used;
+    return true;
+}
+
+/* pthread runs this when a thread ends, with what was last set for the key: how often it has run. Other destructors
+ * may still allocate, so it asks to be run again until the last round. */
+static void end_thread(void *rounds)
+{
+    uintptr_t round = (uintptr_t)rounds;
+    if (round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        pthread_setspecific(end_key, (void *)(round + 1)); // NOLINT(performance-no-int-to-ptr)
+        return;
+    }
+    struct mw_counters *counters = mw_thread.counters;
+    mw_thread.ended = true;
+    mw_thread.counters = NULL;
+    if (counters)
+        push_free(((struct slot *)counters)->index);
+}
+
+/* Gives the thread a slot. False: it must do with the shared one. */
+static bool begin_thread(void)
+{
+    uint32_t index;
+    if (mw_thread.ended || (!pop_free(&index) && !take_new(&index)))
+        return false;
+    if (mw_thread.counters) {
+        push_free(index); /* a signal handler has allocated meanwhile */
+        return true;
+    }
+    mw_thread.counters = &slot_at(index)->counters;
+    if (end_key_made) {
+        int saved = errno;
+        pthread_setspecific(end_key, (void *)1); /* may allocate: the slot is ready for it */
+        errno = saved;
+    }
+    return true;
+}
+
+void mw_threads_count_allocated_slow(uint64_t usable_bytes)
+{
+    if (begin_thread())
+        mw_flow_count(&mw_thread.counters->allocated, usable_bytes);
+    else
+        mw_flow_count_shared(&shared.counters.allocated, usable_bytes);
+}
+
+void mw_threads_count_freed_slow(uint64_t usable_bytes)
+{
+    if (begin_thread())
+        mw_flow_count(&mw_thread.counters->freed, usable_bytes);
+    else
+        mw_flow_count_shared(&shared.counters.freed, usable_bytes);
+}
+
+void mw_threads_start(void)
+{
+    end_key_made = pthread_key_create(&end_key, end_thread) == 0;
+    if (end_key_made && mw_thread.counters)
+        pthread_setspecific(end_key, (void *)1); /* this thread allocated before */
+}
+
+void mw_threads_after_fork(void)
+{
+    uint32_t used = slots_used;
+    free_slots = free_list_word(free_slots, 0);
+    for (uint32_t i = 0; i < used; i++)
+        if (&slot_at(i)->counters != mw_thread.counters)
+            push_free(i);
+}
+
+void mw_threads_sum(struct mw_totals *totals)
+{
+    *totals = (struct mw_totals){0};
+    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE);
+    mw_totals_add_freed(totals, &shared.counters);
+    for (uint32_t i = 0; i < used; i++)
+        mw_totals_add_freed(totals, &slot_at(i)->counters);
+    used = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE); /* a thread may have begun since, and its blocks be freed */
+    mw_totals_add_allocated(totals, &shared.counters);
+    for (uint32_t i = 0; i < used; i++)
+        mw_totals_add_allocated(totals, &slot_at(i)->counters);
+    for (unsigned i = 0; i < MEMWATCH_SIZE_CLASSES; i++)
+        totals->by_size[i].Size = mw_size_class_bytes(i);
+}
