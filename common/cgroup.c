@@ -185,7 +185,8 @@ int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct
         if (here <= best)
             continue;
         /* A mount of some other part of the tree is a container's own group seen under another name. */
-        struct span below = here < 0 ? (struct span){"", 0} : (struct span){path.start + here, path.length - (size_t)here};
+        struct span below =
+            here < 0 ? (struct span){"", 0} : (struct span){path.start + here, path.length - (size_t)here};
         int error = place(out, point, below);
         if (error)
             return error;
@@ -277,10 +278,12 @@ static long read_file(const struct mw_cgroup *cgroup, enum mw_cgroup_file file, 
     int error = mw_cgroup_file_path(cgroup, file, path, sizeof path);
     if (error)
         return error;
-    return held ? mw_held_file_read(held, path, buffer, capacity_bytes) : mw_file_read_whole(path, buffer, capacity_bytes);
+    return held ? mw_held_file_read(held, path, buffer, capacity_bytes)
+                : mw_file_read_whole(path, buffer, capacity_bytes);
 }
 
-static bool read_number(const struct mw_cgroup *cgroup, enum mw_cgroup_file file, struct mw_held_file *held, uint64_t *out)
+static bool read_number(const struct mw_cgroup *cgroup, enum mw_cgroup_file file, struct mw_held_file *held,
+                        uint64_t *out)
 {
     char text[64];
     return read_file(cgroup, file, held, text, sizeof text) > 0 && mw_single_value(text, out);

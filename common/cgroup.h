@@ -19,8 +19,8 @@
 #define MW_CGROUP_PATH_BYTES 1024 /* callers may have small stacks; longer paths are -ENAMETOOLONG */
 
 struct mw_cgroup {
-    int version;        /* of the memory controller: 1 or 2 */
-    size_t top_length;  /* the length of the visible hierarchy's top within dir: ancestors end there */
+    int version;                    /* of the memory controller: 1 or 2 */
+    size_t top_length;              /* the length of the visible hierarchy's top within dir: ancestors end there */
     char dir[MW_CGROUP_PATH_BYTES]; /* the process's directory, without a slash at its end */
 };
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "counters.h"
 
-_Static_assert(MEMWATCH_SIZE_CLASSES == MW_SMALL_CLASSES / 2 + MW_LARGE_CLASSES, "the API's classes cover the counters");
+_Static_assert(MEMWATCH_SIZE_CLASSES == MW_SMALL_CLASSES / 2 + MW_LARGE_CLASSES,
+               "the API's classes cover the counters");
 
 #define SMALL_LIMIT_BYTES 1024
-#define FINE_CLASSES (MW_SMALL_CLASSES / 2) /* of 16 bytes each */
+#define FINE_CLASSES      (MW_SMALL_CLASSES / 2) /* of 16 bytes each */
 
 /* The API's class of a size up to 1 KiB: (0, 16], (16, 32], … */
 static unsigned fine_class(uint64_t usable_bytes)

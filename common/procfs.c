@@ -24,7 +24,8 @@ static bool parse_value(const char **cursor, uint64_t *out)
     } else {
         const char *digits = s;
         for (; *s >= '0' && *s <= '9'; s++)
-            if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
+            if (__builtin_mul_overflow(value, 10, &value) ||
+                __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
                 return false;
         if (s == digits)
             return false;

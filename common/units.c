@@ -26,7 +26,8 @@ static int parse_decimal(const char **cursor, struct decimal *out)
     if (!is_digit(*s))
         return -EINVAL;
     for (; is_digit(*s); s++)
-        if (__builtin_mul_overflow(d.whole, 10, &d.whole) || __builtin_add_overflow(d.whole, (uint64_t)(*s - '0'), &d.whole))
+        if (__builtin_mul_overflow(d.whole, 10, &d.whole) ||
+            __builtin_add_overflow(d.whole, (uint64_t)(*s - '0'), &d.whole))
             return -ERANGE;
     if (*s == '.') {
         if (!is_digit(*++s))
@@ -113,8 +114,13 @@ int mw_duration_parse(const char *string, uint64_t *out_ns)
     static const struct {
         const char *name;
         uint64_t ns;
-    } units[] = {{"", 1000000000},        {"ns", 1},          {"us", 1000}, {"ms", 1000000}, {"s", 1000000000},
-                 {"m", 60 * 1000000000ULL}, {"h", 3600 * 1000000000ULL}};
+    } units[] = {{"", 1000000000},
+                 {"ns", 1},
+                 {"us", 1000},
+                 {"ms", 1000000},
+                 {"s", 1000000000},
+                 {"m", 60 * 1000000000ULL},
+                 {"h", 3600 * 1000000000ULL}};
     const char *s = string;
     struct decimal d;
     int error = parse_decimal(&s, &d);

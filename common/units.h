@@ -13,8 +13,8 @@
 
 #include "text.h"
 
-#define MW_SIZE_ACCEPTED "a size such as 1048576, 512K, 100M, 1.5GiB"
-#define MW_SHARE_ACCEPTED "a share such as 90%"
+#define MW_SIZE_ACCEPTED     "a size such as 1048576, 512K, 100M, 1.5GiB"
+#define MW_SHARE_ACCEPTED    "a share such as 90%"
 #define MW_DURATION_ACCEPTED "a duration such as 250ms, 1s, 1.5m"
 
 /* "100M", "1.5 GiB", "4096": bytes, rounded down. Units B, K, M, G, T, P, E in either case, with B or iB behind. */

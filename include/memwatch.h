@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define MEMWATCH_PAUSES 256       /* as Go's PauseNs */
+#define MEMWATCH_PAUSES       256 /* as Go's PauseNs */
 #define MEMWATCH_SIZE_CLASSES 102 /* 64 of 16 bytes each up to 1 KiB, then one for each power of two */
 
 /* Go's MemStats.BySize: Size is the largest usable size that falls into the class. */

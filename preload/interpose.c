@@ -12,8 +12,8 @@
 #include "real.h"
 #include "threads.h"
 
-#define EXPORT __attribute__((visibility("default")))
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define EXPORT              __attribute__((visibility("default")))
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 void free_sized(void *block, size_t size); /* C23; not in glibc's headers before 2.43 */

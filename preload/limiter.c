@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "limiter.h"
 
-#define FIRST_BACKOFF_NS UINT64_C(1000000000)
+#define FIRST_BACKOFF_NS   UINT64_C(1000000000)
 #define LONGEST_BACKOFF_NS (300 * UINT64_C(1000000000))
 
 enum mw_limiter_action mw_limiter_step(struct mw_limiter *limiter, struct mw_limiter_readings readings, uint64_t now_ns)

@@ -21,7 +21,8 @@ struct mw_limiter_readings {
 
 enum mw_limiter_action { MW_LIMITER_REST, MW_LIMITER_TRIM };
 
-enum mw_limiter_action mw_limiter_step(struct mw_limiter *limiter, struct mw_limiter_readings readings, uint64_t now_ns);
+enum mw_limiter_action mw_limiter_step(struct mw_limiter *limiter, struct mw_limiter_readings readings,
+                                       uint64_t now_ns);
 
 /* What the trim brought. A futile one (no more than a hundredth of the usage) doubles the wait before the next, from a
  * second to five minutes; a useful one forgets that. */

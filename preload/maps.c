@@ -8,7 +8,7 @@
 #include "threads.h"
 
 #define LONGEST_WAIT_NS 100000000 /* then the call goes on unrecorded, rather than stand still */
-#define PAGE_BYTES 4096           /* the least there is: rounding up less than the kernel does keeps the set a subset */
+#define PAGE_BYTES      4096      /* the least there is: rounding up less than the kernel does keeps the set a subset */
 
 enum { FREE, HELD, CONTENDED };
 
@@ -96,7 +96,8 @@ void mw_maps_moved(bool begun, const void *old, size_t old_bytes, const void *ad
     if (!begun)
         return;
     bool is_data = mw_ranges_is_data(&ranges, (uintptr_t)old);
-    /* Not `||`: both are to be done. An old size of 0 asks for a second view of a shared mapping and removes nothing. */
+    /* Not `||`: both are to be done. An old size of 0 asks for a second view of a shared mapping and removes nothing.
+     */
     bool removed = mw_ranges_remove(&ranges, (uintptr_t)old, end_of(old, old_bytes));
     bool added = mw_ranges_add(&ranges, (uintptr_t)address, end_of(address, bytes), is_data);
     if (!removed || !added)

@@ -14,9 +14,9 @@
 #include "syscall.h"
 #include "trim.h"
 
-#define STACK_BYTES ((size_t)256 * 1024)
+#define STACK_BYTES     ((size_t)256 * 1024)
 #define LONGEST_STEP_NS UINT64_C(1000000000) /* the limit is looked at this often, however seldom a line is printed */
-#define CGROUP_STEPS 60                      /* how often to see whether the process was moved */
+#define CGROUP_STEPS    60                   /* how often to see whether the process was moved */
 
 /* The monitor's own, but for what is read through the functions below. */
 static struct {

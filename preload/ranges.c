@@ -10,8 +10,8 @@ static bool reserve(struct mw_ranges *set, size_t count)
     if (count <= set->capacity)
         return true;
     size_t capacity = set->capacity ? set->capacity * 2 : 4096 / sizeof *set->items;
-    struct mw_range *items = mw_sys_mmap(NULL, capacity * sizeof *items, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct mw_range *items =
+        mw_sys_mmap(NULL, capacity * sizeof *items, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (items == MAP_FAILED)
         return false;
     if (set->items) {

@@ -37,7 +37,7 @@ bool mw_real_resolve(void)
     {                                                                                                                  \
         void *found = dlsym(RTLD_NEXT, #name);                                                                         \
         if (found)                                                                                                     \
-            memcpy(&mw_real.name, &found, sizeof found); /* ISO C has no cast from object to function */         \
+            memcpy(&mw_real.name, &found, sizeof found); /* ISO C has no cast from object to function */               \
     }
     MW_REAL_FUNCTIONS(RESOLVE)
 #undef RESOLVE
@@ -47,7 +47,8 @@ bool mw_real_resolve(void)
 }
 
 /* Has the search found something better than what runs now? */
-#define FOUND(name) ((__atomic_load_n(&resolved, __ATOMIC_ACQUIRE) || mw_real_resolve()) && mw_real.name != early_##name)
+#define FOUND(name)                                                                                                    \
+    ((__atomic_load_n(&resolved, __ATOMIC_ACQUIRE) || mw_real_resolve()) && mw_real.name != early_##name)
 
 static void *early_malloc(size_t size)
 {

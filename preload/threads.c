@@ -20,13 +20,13 @@ _Static_assert(sizeof(struct mw_thread) <= 16, "little static TLS: programs have
 
 /* Slots come in chunks that double: 16, 32, 64, … Chunks are never unmapped. */
 #define FIRST_CHUNK_SLOTS 16
-#define CHUNKS 20
+#define CHUNKS            20
 
 __thread struct mw_thread mw_thread;
 
 static struct slot *chunks[CHUNKS];
-static uint32_t slots_used;  /* slots ever handed out */
-static uint64_t free_slots;  /* index + 1 of the first free slot; above it, 32 bits that change with each change */
+static uint32_t slots_used; /* slots ever handed out */
+static uint64_t free_slots; /* index + 1 of the first free slot; above it, 32 bits that change with each change */
 static struct slot shared;
 static pthread_key_t end_key;
 static bool end_key_made;

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * memwatch-run: a program in a memory cgroup of its own, watched, started again when the OOM killer took it.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "group.h"
+#include "library.h"
+#include "restart.h"
+#include "run_options.h"
+#include "signals.h"
+#include "spawn.h"
+#include "syscall.h"
+#include "verdict.h"
+
+enum { EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
+
+/* One line on standard error, in one write. */
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
+    char line[4096] = "memwatch-run: ";
+    size_t prefix = strlen(line);
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line + prefix, sizeof line - prefix - 1, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return;
+    size_t used = strlen(line);
+    line[used] = '\n';
+    (void)!write(STDERR_FILENO, line, used + 1);
+}
+
+static const char *size_text(uint64_t bytes, char *buffer, size_t capacity_bytes)
+{
+    struct mw_text text = mw_text_on(buffer, capacity_bytes);
+    mw_text_size(&text, bytes);
+    return buffer;
+}
+
+/* What is the same for every run. */
+struct job {
+    const struct mw_run_options *options;
+    uint64_t limit_bytes; /* 0: none */
+    char library[4096];
+    bool has_library;
+    struct mw_signals signals;
+};
+
+/* One start of the program. */
+struct run {
+    struct mw_group group;
+    bool has_group;
+    uint64_t start_ns;
+    uint64_t oom_kills_before;
+};
+
+/* A share is of the least limit above us, or of the machine's memory. */
+static uint64_t memory_to_be_had(void)
+{
+    struct mw_cgroup own;
+    struct mw_cgroup_reading reading;
+    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (mw_cgroup_find("", "self", &own) || mw_cgroup_read(&own, NULL, &reading) || !reading.limit_bytes)
+        return machine;
+    return reading.limit_bytes < machine ? reading.limit_bytes : machine;
+}
+
+static bool prepare_job(struct job *job, const struct mw_run_options *options, struct mw_error *error)
+{
+    struct mw_error no_library;
+    *job = (struct job){.options = options, .limit_bytes = mw_amount_bytes(options->limit, memory_to_be_had())};
+    if (options->limit.kind != MW_AMOUNT_NONE && job->limit_bytes < MW_SMALLEST_LIMIT_BYTES)
+        return mw_error_set(error, 0, "--limit: %llu bytes are too few for any program; the least is 1M",
+                            (unsigned long long)job->limit_bytes);
+    job->has_library = mw_library_find(job->library, sizeof job->library, &no_library);
+    if (!job->has_library)
+        say("the program is not watched: %s", no_library.text);
+    return true;
+}
+
+/* Makes the group and sets what was asked for; nothing is left of it on failure. */
+static bool prepare_group(const struct job *job, struct mw_group *group, uint64_t *in_force_bytes,
+                          struct mw_error *error)
+{
+    struct mw_error ignored;
+    unsigned left_behind;
+    *in_force_bytes = 0;
+    if (!mw_group_create(group, error))
+        return false;
+    if (job->limit_bytes && !mw_group_limit(group, job->limit_bytes, in_force_bytes, error)) {
+        mw_group_remove(group, &left_behind, &ignored);
+        return false;
+    }
+    if (job->options->swappiness != MW_PERCENT_NONE && !mw_group_swappiness(group, job->options->swappiness, error))
+        say("--swappiness has no effect: %s", error->text);
+    return true;
+}
+
+static void begin_run(const struct job *job, struct run *run)
+{
+    struct mw_error error;
+    struct mw_cgroup_reading reading;
+    uint64_t in_force_bytes;
+    char wanted[32];
+    char given[32];
+    *run = (struct run){0};
+    run->has_group = prepare_group(job, &run->group, &in_force_bytes, &error);
+    if (!run->has_group) {
+        if (job->limit_bytes)
+            say("no memory cgroup can be used (%s): the kernel enforces no limit; past %s the program is only asked to "
+                "return memory",
+                error.text, size_text(job->limit_bytes, wanted, sizeof wanted));
+        return;
+    }
+    if (mw_group_read(&run->group, &reading, &error))
+        run->oom_kills_before = reading.oom_kills;
+    if (job->limit_bytes)
+        say("limit %s (%llu bytes) by cgroup v%d %s", size_text(in_force_bytes, given, sizeof given),
+            (unsigned long long)in_force_bytes, run->group.cgroup.version, run->group.cgroup.dir);
+    if (job->limit_bytes && in_force_bytes + 65536 <= job->limit_bytes)
+        say("the limit asked for was %s; an ancestor of the group allows no more",
+            size_text(job->limit_bytes, wanted, sizeof wanted));
+}
+
+static pid_t start_program(struct job *job, struct run *run, enum mw_spawn_failure *failure, struct mw_error *error)
+{
+    char limit[32];
+    snprintf(limit, sizeof limit, "%llu", (unsigned long long)job->limit_bytes);
+    struct mw_spawn spawn = {
+        .command = job->options->command,
+        .environment = mw_library_environment(environ, job->has_library ? job->library : NULL,
+                                              job->limit_bytes && !run->has_group ? limit : NULL),
+        .mask = &job->signals.before,
+        .group = run->has_group ? &run->group : NULL,
+    };
+    run->start_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    return mw_spawn(&spawn, failure, error);
+}
+
+static struct mw_verdict_facts gather_facts(const struct job *job, const struct run *run, pid_t pid, int wait_status)
+{
+    struct mw_cgroup_reading reading;
+    struct mw_error error;
+    struct mw_verdict_facts facts = {
+        .program = job->options->command[0],
+        .pid = (int)pid,
+        .wait_status = wait_status,
+        .ran_ns = mw_clock_ns(CLOCK_MONOTONIC) - run->start_ns,
+    };
+    if (run->has_group && mw_group_read(&run->group, &reading, &error)) {
+        facts.has_group = true;
+        facts.limit_bytes = reading.limit_bytes;
+        facts.peak_bytes = reading.peak_bytes;
+        facts.oom_kills = reading.oom_kills - run->oom_kills_before;
+    }
+    return facts;
+}
+
+static void end_run(const struct run *run)
+{
+    struct mw_error error;
+    unsigned left_behind;
+    if (!run->has_group)
+        return;
+    bool removed = mw_group_remove(&run->group, &left_behind, &error);
+    if (left_behind)
+        say("%u process%s that it left behind %s ended", left_behind, left_behind > 1 ? "es" : "",
+            left_behind > 1 ? "were" : "was");
+    if (!removed)
+        say("%s", error.text);
+}
+
+static int failure_status(enum mw_spawn_failure failure)
+{
+    return failure == MW_SPAWN_NOT_FOUND        ? EXIT_NOT_FOUND
+           : failure == MW_SPAWN_NOT_EXECUTABLE ? EXIT_NOT_EXECUTABLE
+                                                : EXIT_OWN_FAILURE;
+}
+
+/* Says how it ended, and decides. Returns whether to start again, after the delay. */
+static bool conclude(struct job *job, struct mw_restart *restart, const struct mw_verdict_facts *facts)
+{
+    char sentence[1024];
+    char delay[32];
+    struct mw_text text = MW_TEXT(sentence);
+    struct mw_text delay_text = MW_TEXT(delay);
+    mw_verdict_text(&text, facts);
+    struct mw_restart_decision decision = {.what = MW_RESTART_END};
+    if (!job->signals.stop_asked)
+        decision = mw_restart_step(restart, (struct mw_restart_ending){
+                                                .oom_killed = mw_verdict_cause(facts) == MW_CAUSE_OOM_KILLED,
+                                                .failed = facts->wait_status != 0,
+                                                .ran_ns = facts->ran_ns,
+                                            });
+    mw_text_duration(&delay_text, decision.delay_ns);
+    switch (decision.what) {
+    case MW_RESTART_END:
+        say("%s", sentence);
+        return false;
+    case MW_RESTART_GIVE_UP:
+        say("%s; not started again: %u restarts within a minute of running are the limit", sentence, restart->limit);
+        return false;
+    case MW_RESTART_AGAIN:
+        say("%s; restart %u of at most %u in %s", sentence, restart->count, restart->limit, delay);
+        mw_signals_sleep(&job->signals, decision.delay_ns);
+        return !job->signals.stop_asked;
+    }
+    return false;
+}
+
+/* Runs the program until it is not to be started again. Returns the exit status. */
+static int supervise(struct job *job)
+{
+    struct mw_restart restart = {.policy = job->options->restart,
+                                 .first_delay_ns = job->options->restart_delay_ns,
+                                 .limit = job->options->start_limit};
+    for (;;) {
+        struct run run;
+        struct mw_error error;
+        enum mw_spawn_failure failure;
+        begin_run(job, &run);
+        pid_t pid = start_program(job, &run, &failure, &error);
+        if (pid < 0) {
+            end_run(&run);
+            say("%s", error.text);
+            return failure_status(failure);
+        }
+        int wait_status = mw_signals_wait(&job->signals, pid);
+        struct mw_verdict_facts facts = gather_facts(job, &run, pid, wait_status);
+        end_run(&run);
+        if (!conclude(job, &restart, &facts))
+            return mw_verdict_exit_status(wait_status);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct mw_run_options options;
+    struct mw_error error;
+    struct job job;
+    if (!mw_run_options_parse(&options, argc, argv, &error)) {
+        say("%s", error.text);
+        return EXIT_OWN_FAILURE;
+    }
+    if (options.action == MW_RUN_HELP) {
+        mw_run_options_help();
+        return 0;
+    }
+    if (options.action == MW_RUN_VERSION) {
+        puts("memwatch-run " MEMWATCH_VERSION);
+        return 0;
+    }
+    if (!prepare_job(&job, &options, &error)) {
+        say("%s", error.text);
+        return EXIT_OWN_FAILURE;
+    }
+    mw_signals_start(&job.signals);
+    return supervise(&job);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command line of memwatch-run: one table, from which the parser, the help and the manual expand.
+ */
+#ifndef MW_RUN_OPTIONS_H
+#define MW_RUN_OPTIONS_H
+
+#include <stdint.h>
+
+#include "error.h"
+#include "restart.h"
+#include "units.h"
+
+#define MW_SMALLEST_LIMIT_BYTES (UINT64_C(1024) * 1024) /* below it not even `true` comes to its first line */
+
+/* X(name, member, type, default, argument, accepted, help): the option is --name. */
+/* clang-format off */
+#define MW_RUN_OPTIONS(X) \
+    X("limit",         limit,            amount,   "off",    "SIZE",     "a size of at least 1M, such as 100M or 1.5GiB, a share of the memory to be had such as 50%, or off", "memory limit of the program and all its descendants") \
+    X("swappiness",    swappiness,       percent,  "",       "N",        "a number from 0 to 100",                     "how willingly the kernel swaps instead of killing (cgroup v1)") \
+    X("restart",       restart,          policy,   "on-oom", "POLICY",   "on-oom, on-failure, always or no",           "when to start the program again") \
+    X("restart-delay", restart_delay_ns, duration, "100ms",  "DURATION", MW_DURATION_ACCEPTED,                         "wait before the first restart; doubles up to 30 s, and anew after a run of a minute") \
+    X("start-limit",   start_limit,      count,    "5",      "N",        "a number from 0 to 1000000",                 "restarts without a run of a minute between them, then give up")
+/* clang-format on */
+
+#define MW_PERCENT_NONE (-1)
+
+typedef struct mw_amount mw_run_amount;
+typedef int mw_run_percent; /* or MW_PERCENT_NONE */
+typedef enum mw_restart_policy mw_run_policy;
+typedef uint64_t mw_run_duration;
+typedef unsigned mw_run_count;
+
+struct mw_run_options {
+    enum { MW_RUN_PROGRAM, MW_RUN_HELP, MW_RUN_VERSION } action;
+    char **command; /* NULL-terminated, part of argv */
+#define MW_RUN_MEMBER(name, member, type, fallback, argument, accepted, help) mw_run_##type member;
+    MW_RUN_OPTIONS(MW_RUN_MEMBER)
+#undef MW_RUN_MEMBER
+};
+
+/* Parses argv, NULL-terminated. False: *error names the option and what it takes. */
+bool mw_run_options_parse(struct mw_run_options *options, int argc, char **argv, struct mw_error *error);
+
+/* Prints the help to standard output. */
+void mw_run_options_help(void);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "signals.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "syscall.h"
+
+void mw_signals_start(struct mw_signals *signals)
+{
+    sigset_t all;
+    *signals = (struct mw_signals){0};
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &signals->before);
+}
+
+/* Did the terminal send it? Then the whole foreground group, the program too, has it already. */
+static bool from_terminal(const siginfo_t *info)
+{
+    return info->si_code == SI_KERNEL;
+}
+
+static bool asks_to_stop(const siginfo_t *info)
+{
+    return info->si_signo == SIGINT || info->si_signo == SIGTERM || info->si_signo == SIGQUIT ||
+           (info->si_signo == SIGHUP && from_terminal(info));
+}
+
+static bool suspends(int signal)
+{
+    return signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+/* pid 0: there is no program just now. */
+static void take(struct mw_signals *signals, const siginfo_t *info, pid_t pid)
+{
+    if (asks_to_stop(info))
+        signals->stop_asked = true;
+    if (info->si_signo == SIGCHLD)
+        return;
+    if (!from_terminal(info) && pid > 0) {
+        if (info->si_code == SI_QUEUE)
+            sigqueue(pid, info->si_signo, info->si_value);
+        else
+            kill(pid, info->si_signo);
+    }
+    if (from_terminal(info) && suspends(info->si_signo))
+        raise(SIGSTOP); /* the shell waits for the whole job to stop */
+}
+
+/* Reaps all that has ended. True: pid was among it. */
+static bool reap(pid_t pid, int *status)
+{
+    bool ended = false;
+    int one;
+    for (pid_t reaped; (reaped = waitpid(-1, &one, WNOHANG)) > 0;) {
+        if (reaped == pid) {
+            *status = one;
+            ended = true;
+        }
+    }
+    return ended;
+}
+
+int mw_signals_wait(struct mw_signals *signals, pid_t pid)
+{
+    sigset_t all;
+    siginfo_t info;
+    int status = 0;
+    sigfillset(&all);
+    while (!reap(pid, &status))
+        if (sigwaitinfo(&all, &info) > 0)
+            take(signals, &info, pid);
+    return status;
+}
+
+void mw_signals_sleep(struct mw_signals *signals, uint64_t ns)
+{
+    sigset_t all;
+    siginfo_t info;
+    uint64_t end_ns = mw_clock_ns(CLOCK_MONOTONIC) + ns;
+    sigfillset(&all);
+    for (uint64_t now_ns; !signals->stop_asked && (now_ns = mw_clock_ns(CLOCK_MONOTONIC)) < end_ns;) {
+        uint64_t left_ns = end_ns - now_ns;
+        struct timespec left = {.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
+        if (sigtimedwait(&all, &info, &left) > 0)
+            take(signals, &info, 0);
+    }
+}

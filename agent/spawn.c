@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the child tells when it does not get as far as the program; nothing is told when it does: the pipe closes. */
+struct report {
+    enum { AT_GROUP, AT_EXEC } step;
+    int errno_value;
+};
+
+_Noreturn static void become_program(const struct mw_spawn *spawn, int procs_fd, int report_fd)
+{
+    struct report report = {.step = AT_GROUP};
+    if (procs_fd < 0 || write(procs_fd, "0", 1) == 1) {
+        report.step = AT_EXEC;
+        sigprocmask(SIG_SETMASK, spawn->mask, NULL);
+        execvpe(spawn->command[0], spawn->command, spawn->environment);
+    }
+    report.errno_value = errno;
+    (void)!write(report_fd, &report, sizeof report);
+    _exit(127);
+}
+
+/* fork, straight into the group of that directory. -1 with errno where the kernel will not: v1 (EBADF), before Linux
+ * 5.7 (ENOSYS, E2BIG), not permitted (EPERM, EACCES). */
+static pid_t fork_into(int directory_fd)
+{
+    struct clone_args arguments = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (__u64)directory_fd};
+    return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+}
+
+static pid_t start_child(const struct mw_spawn *spawn, int report_fd, struct mw_error *error)
+{
+    int procs_fd = -1;
+    if (spawn->group && spawn->group->cgroup.version == 2) {
+        int directory_fd = mw_group_open_directory(spawn->group, error);
+        if (directory_fd < 0)
+            return -1;
+        pid_t pid = fork_into(directory_fd);
+        if (pid == 0)
+            become_program(spawn, -1, report_fd);
+        close(directory_fd);
+        if (pid > 0)
+            return pid;
+    }
+    if (spawn->group) {
+        procs_fd = mw_group_open_procs(spawn->group, error);
+        if (procs_fd < 0)
+            return -1;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        become_program(spawn, procs_fd, report_fd);
+    if (pid < 0)
+        mw_error_set(error, errno, "cannot start a process");
+    if (procs_fd >= 0)
+        close(procs_fd);
+    return pid;
+}
+
+static void explain(const struct mw_spawn *spawn, struct report report, enum mw_spawn_failure *failure,
+                    struct mw_error *error)
+{
+    if (report.step == AT_GROUP) {
+        *failure = MW_SPAWN_OWN;
+        mw_error_set(error, report.errno_value, "cannot enter the cgroup %s", spawn->group->cgroup.dir);
+    } else {
+        *failure = report.errno_value == ENOENT ? MW_SPAWN_NOT_FOUND : MW_SPAWN_NOT_EXECUTABLE;
+        mw_error_set(error, report.errno_value, "cannot execute %s", spawn->command[0]);
+    }
+}
+
+pid_t mw_spawn(const struct mw_spawn *spawn, enum mw_spawn_failure *failure, struct mw_error *error)
+{
+    int ends[2];
+    struct report report;
+    *failure = MW_SPAWN_OWN;
+    if (pipe2(ends, O_CLOEXEC)) {
+        mw_error_set(error, errno, "cannot make a pipe");
+        return -1;
+    }
+    pid_t pid = start_child(spawn, ends[1], error);
+    close(ends[1]);
+    ssize_t n = 0;
+    if (pid > 0) {
+        do
+            n = read(ends[0], &report, sizeof report);
+        while (n < 0 && errno == EINTR);
+    }
+    close(ends[0]);
+    if (n != (ssize_t)sizeof report)
+        return pid;
+    waitpid(pid, NULL, 0);
+    explain(spawn, report, failure, error);
+    return -1;
+}
