@@ -27,6 +27,7 @@
     X(uint64_t, HeapIdle,         gauge,   bytes,   "HeapSys - HeapInuse: held by the allocator, not by the program") \
     X(uint64_t, HeapInuse,        gauge,   bytes,   "the same as Alloc: no spans are known from outside an allocator") \
     X(uint64_t, HeapReleased,     gauge,   bytes,   "the part of HeapIdle that is surely not resident (HeapSys - RssAnon - Swap, at least 0)") \
+    X(uint64_t, HeapRetained,     gauge,   bytes,   "resident, but not live (RssAnon - Alloc, at least 0): a trim gives back this at most") \
     X(uint64_t, HeapObjects,      gauge,   objects, "live heap blocks: Mallocs - Frees") \
     X(uint64_t, StackInuse,       gauge,   bytes,   "the same as StackSys") \
     X(uint64_t, StackSys,         gauge,   bytes,   "the main thread's stack (VmStk) and the other threads' at the default size (an estimate)") \

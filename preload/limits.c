@@ -12,14 +12,17 @@ void mw_limits_start(struct mw_amount limit)
 struct mw_limiter_readings mw_limits_now(const struct memwatch_stats *stats)
 {
     int64_t own = __atomic_load_n(&set_bytes, __ATOMIC_RELAXED);
+    struct mw_limiter_readings readings = {.usage_bytes = stats->RSS, .retained_bytes = stats->HeapRetained};
     if (own == INT64_MAX)
-        return (struct mw_limiter_readings){.usage_bytes = stats->RSS};
-    if (own >= 0)
-        return (struct mw_limiter_readings){.usage_bytes = stats->RSS, .limit_bytes = own ? (uint64_t)own : 1};
-    return (struct mw_limiter_readings){
-        .usage_bytes = configured.kind == MW_AMOUNT_SHARE ? stats->CgroupWorkingSet : stats->RSS,
-        .limit_bytes = mw_amount_bytes(configured, stats->CgroupLimit),
-    };
+        return readings;
+    if (own >= 0) {
+        readings.limit_bytes = own ? (uint64_t)own : 1; /* 0 would stand for none */
+        return readings;
+    }
+    if (configured.kind == MW_AMOUNT_SHARE)
+        readings.usage_bytes = stats->CgroupWorkingSet;
+    readings.limit_bytes = mw_amount_bytes(configured, stats->CgroupLimit);
+    return readings;
 }
 
 void mw_limits_set(int64_t limit_bytes)

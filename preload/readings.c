@@ -70,6 +70,7 @@ static void take_sys(struct memwatch_stats *stats, const struct mw_proc_status *
     stats->HeapSys = least(heap > stats->Alloc ? heap : stats->Alloc, rest);
     stats->OtherSys = rest - stats->HeapSys;
     stats->HeapIdle = less(stats->HeapSys, stats->HeapInuse);
+    stats->HeapRetained = less(status->rss_anon_bytes, stats->Alloc);
     stats->HeapReleased = least(less(stats->HeapSys, status->rss_anon_bytes + status->vm_swap_bytes), stats->HeapIdle);
 }
 
