@@ -169,6 +169,7 @@ static void end_run(const struct run *run)
     if (!run->has_group)
         return;
     bool removed = mw_group_remove(&run->group, &left_behind, &error);
+    mw_signals_reap();
     if (left_behind)
         say("%u process%s that it left behind %s ended", left_behind, left_behind > 1 ? "es" : "",
             left_behind > 1 ? "were" : "was");

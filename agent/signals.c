@@ -2,6 +2,7 @@
 #include "signals.h"
 
 #include <errno.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@ void mw_signals_start(struct mw_signals *signals)
     *signals = (struct mw_signals){0};
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &signals->before);
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
 /* Did the terminal send it? Then the whole foreground group, the program too, has it already. */
@@ -62,6 +64,12 @@ static bool reap(pid_t pid, int *status)
         }
     }
     return ended;
+}
+
+void mw_signals_reap(void)
+{
+    int unused;
+    reap(0, &unused);
 }
 
 int mw_signals_wait(struct mw_signals *signals, pid_t pid)

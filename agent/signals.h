@@ -16,10 +16,14 @@ struct mw_signals {
     bool stop_asked; /* by SIGINT, SIGTERM or SIGQUIT, or by the terminal going away */
 };
 
+/* Also makes this process the parent of its descendants' orphans, so that they are reaped here. */
 void mw_signals_start(struct mw_signals *signals);
 
 /* Waits for pid to end, passing signals on; reaps whatever else ends. Returns its wait status. */
 int mw_signals_wait(struct mw_signals *signals, pid_t pid);
+
+/* Reaps what has ended, without waiting. */
+void mw_signals_reap(void);
 
 /* Waits for that long, or until a stop is asked for. */
 void mw_signals_sleep(struct mw_signals *signals, uint64_t ns);

@@ -3,8 +3,8 @@
  * memwatch: runtime.ReadMemStats and debug.FreeOSMemory for programs that are not written in Go.
  *
  * Nothing is linked: the functions are found at run time in a preloaded libmemwatch.so, and where it is not
- * loaded every call is a harmless no-op that returns -ENOSYS. (This rests on weak symbols: compile as
- * position-independent code, which is what compilers do by default.)
+ * loaded every call is a harmless no-op that returns -ENOSYS. (This rests on weak symbols. In static programs, and in
+ * those that clang builds with -no-pie, the linker settles them for good: every call is a no-op there.)
  *
  *     struct memwatch_stats s;
  *     if (memwatch_read_stats(&s) == 0)
@@ -50,10 +50,17 @@ struct memwatch_stats {
 #undef MEMWATCH_MEMBER
 };
 
+/* Weak, and reached through the global offset table also where the program is not position-independent. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define MEMWATCH_WEAK __attribute__((weak, noplt))
+#else
+#define MEMWATCH_WEAK __attribute__((weak))
+#endif
+
 /* What the library exports. Use the functions below. */
-int memwatch_v1_read_stats(struct memwatch_stats *stats, size_t stats_bytes) __attribute__((weak));
-int64_t memwatch_v1_trim(void) __attribute__((weak));
-int64_t memwatch_v1_set_memory_limit(int64_t limit_bytes) __attribute__((weak));
+MEMWATCH_WEAK int memwatch_v1_read_stats(struct memwatch_stats *stats, size_t stats_bytes);
+MEMWATCH_WEAK int64_t memwatch_v1_trim(void);
+MEMWATCH_WEAK int64_t memwatch_v1_set_memory_limit(int64_t limit_bytes);
 
 /* Fills *stats. The heap's counters are exact once the program's other threads are quiet; while they run each is
  * right to within the calls under way, and Alloc is never below 0. The kernel's figures (RSS, Sys, Cgroup…) are read

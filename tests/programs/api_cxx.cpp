@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+//
+// The header as C++ sees it.
+#include "api.c"

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""memwatch-run with real cgroups, real kills and real signals."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from harness import (LAUNCHER, LIBRARY, Scenario, can_make_groups, left_groups, main, memory_group, program, run,
+                     signal, start, wait_until)
+
+GROUPS = can_make_groups()
+LIMIT = 60 << 20
+OOM = (rb"memwatch-run: \S+ \(pid \d+\) was killed by the kernel's OOM killer after [^:]+: limit 60 MiB \(62914560 bytes\), "
+       rb"peak 60 MiB \((\d+) bytes\), 1 OOM kill")
+
+
+def launch(*arguments, **keywords):
+    return run([str(LAUNCHER), *arguments], preload=False, **keywords)
+
+
+def start_launcher(*arguments, **keywords):
+    return start([str(LAUNCHER), *arguments], preload=False, **keywords)
+
+
+def child_of(process):
+    """The process id of the launcher's child, once it runs its program."""
+    def find():
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if children and os.readlink(f"/proc/{children[0]}/exe") != str(LAUNCHER):
+            return int(children[0])
+        return None
+    return wait_until(find, "the program runs")
+
+
+class Launcher(Scenario):
+    def tearDown(self):
+        self.assertEqual(left_groups(), [], "a group is left behind")
+
+
+@unittest.skipUnless(GROUPS, "no memory cgroup can be made here; ./dev test-vm runs this kind of test in a VM")
+class Group(Launcher):
+    def test_a_leak_is_killed_at_the_limit_called_an_oom_kill_and_restarted(self):
+        result = launch("--limit", "60M", "--start-limit", "2", program("leak"), "1000", options={"output": "none"})
+        self.assertEqual(result.returncode, 137)
+        self.assertEqual(result.stdout, b"")
+        peaks = [int(peak) for peak in re.findall(OOM, result.stderr)]
+        if memory_group()[1] == 1:
+            self.assertEqual(peaks, [LIMIT] * 3, result.stderr)
+        else:
+            self.assertEqual([abs(peak - LIMIT) < 1 << 20 for peak in peaks], [True] * 3, result.stderr)
+        self.assertRegex(result.stderr, rb"restart 1 of at most 2 in 100 ms\n")
+        self.assertRegex(result.stderr, rb"restart 2 of at most 2 in 200 ms\n")
+        self.assertRegex(result.stderr, rb"not started again: 2 restarts")
+
+    def test_a_kill_from_outside_is_not_called_an_oom_kill(self):
+        with start_launcher("--limit", "60M", "sleep", "60") as process:
+            os.kill(child_of(process), signal.SIGKILL)
+            _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 137)
+        self.assertIn(b"was killed by signal 9 (SIGKILL), not by the OOM killer,", errors)
+        self.assertNotIn(b"restart", errors)
+
+    def test_an_oom_kill_of_a_child_is_told_while_the_main_process_lives(self):
+        result = launch("--limit", "60M", "sh", "-c", f"{program('leak')} 1000; exit 3", options={"output": "none"})
+        self.assertEqual(result.returncode, 3)
+        self.assertRegex(result.stderr, rb"exited with status 3 .*, 1 OOM kill \(of a process that it had started\)\n")
+
+    def test_the_program_is_in_its_group_from_the_first_instruction(self):
+        with start_launcher("--limit", "60M", "cat", "/proc/self/cgroup") as process:
+            output, _ = process.communicate(timeout=30)
+        self.assertIn(f"/memwatch-{process.pid}-1\n".encode(), output)
+        first_touch = launch("--limit", "8M", "--restart", "no", "head", "-c", "64M", "/dev/zero", preexec_fn=None)
+        self.assertEqual(first_touch.returncode, 0)  # streaming needs little
+        at_once = launch("--limit", "20M", "--restart", "no", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1",
+                         options={"output": "none"})
+        self.assertEqual(at_once.returncode, 137)
+        self.assertIn(b"the kernel's OOM killer", at_once.stderr)
+
+    def test_the_line_shows_the_groups_limit(self):
+        result = launch("--limit", "60M", "sleep", "0.5", options={"interval": "100ms"})
+        self.assertRegex(result.stderr, rb"Cgroup = [\d.]+ MiB of 60\.0 MiB\n")
+
+    def test_near_the_groups_limit_memory_is_asked_back_by_default(self):
+        # The wave holds up to 150 MiB and drops to 30; what it drops is kept by the allocator.
+        result = launch("--limit", "170M", program("wave"), "40", "60", options={"interval": "50ms"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, rb"past the limit of 153 MiB, trim: [\d.]+ MiB came back")
+
+    def test_what_the_program_leaves_behind_ends_with_it(self):
+        result = launch("sh", "-c", "sleep 1000 & echo $!; setsid sleep 1000 & echo $!", stdin=subprocess.DEVNULL)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn(b"memwatch-run: 2 processes that it left behind were ended\n", result.stderr)
+        for pid in result.stdout.split():
+            self.assertFalse(pathlib.Path(f"/proc/{pid.decode()}").exists())
+
+    def test_a_limit_that_is_too_little_is_told_as_what_it_is(self):
+        result = launch("--limit", "1M", "--restart", "no", "python3", "-c", "pass")
+        self.assertEqual(result.returncode, 137)
+        self.assertIn(b"was killed by the kernel's OOM killer", result.stderr)
+        self.assertIn(b"limit 1 MiB", result.stderr)
+
+    def test_a_share_is_of_the_memory_to_be_had(self):
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+        result = launch("--limit", "50%", "true")
+        limit = int(re.search(rb"limit [^(]+\((\d+) bytes\) by", result.stderr)[1])
+        self.assertLessEqual(limit, machine // 2)
+        self.assertGreater(limit, 1 << 20)
+
+    def test_swappiness(self):
+        result = launch("--limit", "60M", "--swappiness", "0", "true")
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(b"--swappiness has no effect" in result.stderr, memory_group()[1] == 2, result.stderr)
+
+
+class Restart(Launcher):
+    def test_the_policies(self):
+        cases = (("no", "exit 0", 1), ("no", "exit 3", 1), ("on-oom", "exit 3", 1), ("on-oom", "kill -9 $$", 1),
+                 ("on-failure", "exit 0", 1), ("on-failure", "exit 3", 3), ("on-failure", "kill -15 $$", 3),
+                 ("always", "exit 0", 3))
+        for policy, script, starts in cases:
+            result = launch("--restart", policy, "--start-limit", "2", "--restart-delay", "1ms", "sh", "-c",
+                            f"echo start; {script}")
+            self.assertEqual(result.stdout.count(b"start"), starts, (policy, script))
+
+    def test_a_stop_during_the_wait_for_a_restart_ends_it(self):
+        with start_launcher("--restart", "always", "--restart-delay", "1h", "true") as process:
+            line = b""
+            while b"restart 1 of" not in line:
+                line = process.stderr.readline()
+                self.assertTrue(line)
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(30), 0)
+
+    def test_after_sigint_nothing_is_restarted(self):
+        with start_launcher("--restart", "always", "sleep", "60") as process:
+            child_of(process)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn(b"was killed by signal 2 (SIGINT)", errors)
+        self.assertNotIn(b"restart", errors)
+
+
+class Passing(Launcher):
+    def test_all_exit_statuses_pass_through(self):
+        for status in range(256):
+            self.assertEqual(launch("sh", "-c", f"exit {status}").returncode, status)
+
+    def test_a_signals_death_is_128_and_its_number(self):
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGRTMAX):
+            self.assertEqual(launch("sh", "-c", f"kill -{number:d} $$").returncode, 128 + number)
+
+    def test_every_catchable_signal_reaches_the_program(self):
+        excluded = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33}
+        script = ("import os, signal\n"
+                  "for n in range(1, 65):\n"
+                  f"    if n not in {set(map(int, excluded))}: signal.signal(n, lambda n, f: os.write(1, b'%d\\n' % n))\n"
+                  "os.write(1, b'ready\\n')\n"
+                  "while True: signal.pause()\n")
+        with start_launcher("/usr/bin/python3", "-c", script) as process:
+            self.assertEqual(process.stdout.readline(), b"ready\n")
+            for number in range(1, 65):
+                if number not in excluded:
+                    process.send_signal(number)
+                    self.assertEqual(process.stdout.readline(), b"%d\n" % number)
+            os.kill(child_of(process), signal.SIGKILL)
+            process.communicate(timeout=30)
+
+    def test_the_programs_signal_mask_and_streams_are_as_without(self):
+        script = "grep -E 'Sig(Blk|Ign)' /proc/self/status; cat"
+        plain = subprocess.run(["sh", "-c", script], input=b"input\n", capture_output=True, timeout=30, check=True)
+        ours = run([str(LAUNCHER), "sh", "-c", script], preload=False, stdin=None, input=b"input\n")
+        self.assertEqual(ours.stdout, plain.stdout)
+
+    def test_an_ld_preload_that_was_there_stays_behind_ours(self):
+        result = launch("sh", "-c", "echo $LD_PRELOAD", env={"LD_PRELOAD": "libc.so.6"})
+        self.assertEqual(result.stdout.decode(), f"{LIBRARY}:libc.so.6\n")
+
+
+class BadInput(Launcher):
+    def test_one_line_names_what_is_wrong_and_what_is_accepted(self):
+        cases = ((["--limit", "12Q", "true"], b'--limit takes a size of at least 1M, such as 100M'),
+                 (["--limit", "", "true"], b'not ""'), (["--limit", "0", "true"], b'not "0"'),
+                 (["--limit", "64K", "true"], b'at least 1M'), (["--limit=-5M", "true"], b'not "-5M"'),
+                 (["--limit", "101%", "true"], b'not "101%"'), (["--limit", "0.0001%", "true"], b"the least is 1M"),
+                 (["--limit", "99999999999999999999E", "true"], b"--limit takes"),
+                 (["--limit"], b"--limit needs a value"),
+                 (["--swappiness", "101", "true"], b"--swappiness takes a number from 0 to 100"),
+                 (["--restart", "sometimes", "true"], b"--restart takes on-oom, on-failure, always or no"),
+                 (["--restart-delay", "soon", "true"], b"--restart-delay takes a duration"),
+                 (["--start-limit", "-1", "true"], b"--start-limit takes a number"),
+                 (["--nonsense", "true"], b"there is no option --nonsense"),
+                 (["-x", "true"], b"there is no option -x"),
+                 ([], b"no program is named"), (["--"], b"no program is named"))
+        for arguments, expected in cases:
+            result = launch(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (125, b""), arguments)
+            self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+            self.assertIn(expected, result.stderr)
+
+    def test_programs_that_are_not_found_or_not_executable(self):
+        for command, status, why in (("/nonsense", 127, b"No such file"), ("nonsense-nowhere", 127, b"No such file"),
+                                     ("/etc/passwd", 126, b"Permission denied"), ("/", 126, b"Permission denied")):
+            result = launch("--limit", "60M", command)
+            self.assertEqual(result.returncode, status, command)
+            self.assertIn(b"cannot execute " + command.encode(), result.stderr)
+            self.assertIn(why, result.stderr)
+
+    def test_help_and_version(self):
+        for arguments, expected in ((["--help"], b"--limit=SIZE"), (["-h"], b"Usage: memwatch-run"),
+                                    (["--version"], b"memwatch-run "), (["-V"], b"memwatch-run ")):
+            result = launch(*arguments)
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            self.assertIn(expected, result.stdout)
+
+    def test_options_end_where_the_program_begins(self):
+        self.assertEqual(launch("--", "echo", "--limit", "x").stdout, b"--limit x\n")
+        self.assertEqual(launch("echo", "--limit", "x").stdout, b"--limit x\n")
+
+
+@unittest.skipUnless(os.getuid() == 0, "needs root to become a user who may make no group")
+class WithoutGroup(Launcher):
+    def setUp(self):
+        # A copy that a stranger may run, laid out as in the build tree.
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="memwatch-test-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory.chmod(0o755)
+        for source in (LAUNCHER, LIBRARY):
+            (self.directory / source.parent.name).mkdir()
+            shutil.copy(source, self.directory / source.parent.name)
+
+    def launch(self, *arguments, **keywords):
+        return run([str(self.directory / "agent" / "memwatch-run"), *arguments], preload=False, user=65534, group=65534,
+                   extra_groups=[], cwd="/", **keywords)
+
+    def test_the_limit_inside_the_process_holds_alone_and_the_status_is_unchanged(self):
+        result = self.launch("--limit", "60M", "sh", "-c", "echo $MEMWATCH_LIMIT; exit 5")
+        self.assertEqual((result.returncode, result.stdout), (5, b"62914560\n"))
+        self.assertRegex(result.stderr, rb"\Amemwatch-run: no memory cgroup can be used \(.*Permission denied\): the kernel "
+                                        rb"enforces no limit; past 60 MiB the program is only asked to return memory\n")
+        self.assertRegex(result.stderr, rb"sh \(pid \d+\) exited with status 5 after [^:]*\n\Z")
+
+    def test_without_a_limit_nothing_is_said_of_groups(self):
+        result = self.launch("true")
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+
+    def test_a_kill_is_not_called_what_is_not_known(self):
+        result = self.launch("--limit", "60M", "sh", "-c", "kill -9 $$")
+        self.assertEqual(result.returncode, 137)
+        self.assertIn(b"by the OOM killer or not: without a cgroup that is not known", result.stderr)
+
+    def test_a_library_that_cannot_be_preloaded_is_told(self):
+        (self.directory / "preload").rename(self.directory / "elsewhere")
+        result = self.launch("echo", "done")
+        self.assertEqual((result.returncode, result.stdout), (0, b"done\n"))
+        self.assertIn(b"the program is not watched: libmemwatch.so is not found", result.stderr)
+        spaced = self.directory / "a place"
+        spaced.mkdir()
+        (self.directory / "elsewhere").rename(spaced / "preload")
+        (self.directory / "agent").rename(spaced / "agent")
+        result = run([str(spaced / "agent" / "memwatch-run"), "echo", "done"], preload=False)
+        self.assertEqual((result.returncode, result.stdout), (0, b"done\n"))
+        self.assertIn(b"LD_PRELOAD takes no path with a space or a colon", result.stderr)
+
+
+if __name__ == "__main__":
+    main()
