@@ -17,6 +17,8 @@ LIBRARY = BUILD / "preload" / "libmemwatch.so"
 LAUNCHER = BUILD / "agent" / "memwatch-run"
 DEADLINE_S = 60
 
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps nginx, also from a user's shell
+
 
 def program(name):
     """The path of a program of tests/programs or examples."""
