@@ -56,7 +56,7 @@ static bool has_file(const struct mw_group *group, enum mw_cgroup_file file)
 static bool make_below(const struct mw_cgroup *parent, struct mw_group *group, struct mw_error *error)
 {
     static unsigned made;
-    group->cgroup = *parent;
+    *group = (struct mw_group){.cgroup = *parent};
     size_t length = strlen(parent->dir);
     int more = snprintf(group->cgroup.dir + length, sizeof group->cgroup.dir - length, "/memwatch-%d-%u", (int)getpid(),
                         ++made);
@@ -89,7 +89,15 @@ bool mw_group_create(struct mw_group *group, struct mw_error *error)
         pass_memory_on(&own);
     if (make_below(&own, group, error))
         return true;
-    return own.version == 2 && mw_cgroup_climb(&own) && make_below(&own, group, error);
+    struct mw_cgroup parent = own;
+    if (own.version != 2 || !mw_cgroup_climb(&parent))
+        return false;
+    if (!make_below(&parent, group, error))
+        return false;
+    struct mw_cgroup_reading reading;
+    if (mw_cgroup_read(&own, NULL, &reading) == 0)
+        group->bound_bytes = reading.limit_bytes;
+    return true;
 }
 
 bool mw_group_limit(const struct mw_group *group, uint64_t limit_bytes, uint64_t *in_force_bytes,

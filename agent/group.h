@@ -16,6 +16,7 @@
 
 struct mw_group {
     struct mw_cgroup cgroup;
+    uint64_t bound_bytes; /* a limit of the launcher's own group, which one made beside it would escape; 0: none */
 };
 
 /* Makes an empty group with a name of its own. */

@@ -93,13 +93,25 @@ static bool prepare_group(const struct job *job, struct mw_group *group, uint64_
     *in_force_bytes = 0;
     if (!mw_group_create(group, error))
         return false;
-    if (job->limit_bytes && !mw_group_limit(group, job->limit_bytes, in_force_bytes, error)) {
+    uint64_t limit_bytes = job->limit_bytes;
+    if (group->bound_bytes && (!limit_bytes || group->bound_bytes < limit_bytes))
+        limit_bytes = group->bound_bytes;
+    if (limit_bytes && !mw_group_limit(group, limit_bytes, in_force_bytes, error)) {
         mw_group_remove(group, &left_behind, &ignored);
         return false;
     }
     if (job->options->swappiness != MW_PERCENT_NONE && !mw_group_swappiness(group, job->options->swappiness, error))
         say("--swappiness has no effect: %s", error->text);
     return true;
+}
+
+static void say_no_group(const struct job *job, const struct mw_error *error)
+{
+    char wanted[32];
+    if (job->limit_bytes)
+        say("no memory cgroup can be used (%s): the kernel enforces no limit; past %s the program is only asked to "
+            "return memory",
+            error->text, size_text(job->limit_bytes, wanted, sizeof wanted));
 }
 
 static void begin_run(const struct job *job, struct run *run)
@@ -112,10 +124,7 @@ static void begin_run(const struct job *job, struct run *run)
     *run = (struct run){0};
     run->has_group = prepare_group(job, &run->group, &in_force_bytes, &error);
     if (!run->has_group) {
-        if (job->limit_bytes)
-            say("no memory cgroup can be used (%s): the kernel enforces no limit; past %s the program is only asked to "
-                "return memory",
-                error.text, size_text(job->limit_bytes, wanted, sizeof wanted));
+        say_no_group(job, &error);
         return;
     }
     if (mw_group_read(&run->group, &reading, &error))
@@ -124,7 +133,7 @@ static void begin_run(const struct job *job, struct run *run)
         say("limit %s (%llu bytes) by cgroup v%d %s", size_text(in_force_bytes, given, sizeof given),
             (unsigned long long)in_force_bytes, run->group.cgroup.version, run->group.cgroup.dir);
     if (job->limit_bytes && in_force_bytes + 65536 <= job->limit_bytes)
-        say("the limit asked for was %s; an ancestor of the group allows no more",
+        say("the limit asked for was %s; the groups above allow no more",
             size_text(job->limit_bytes, wanted, sizeof wanted));
 }
 
@@ -137,6 +146,7 @@ static pid_t start_program(struct job *job, struct run *run, enum mw_spawn_failu
         .environment = mw_library_environment(environ, job->has_library ? job->library : NULL,
                                               job->limit_bytes && !run->has_group ? limit : NULL),
         .mask = &job->signals.before,
+        .ignore_sigchld = job->signals.ignored_sigchld,
         .group = run->has_group ? &run->group : NULL,
     };
     run->start_ns = mw_clock_ns(CLOCK_MONOTONIC);
@@ -227,6 +237,12 @@ static int supervise(struct job *job)
         enum mw_spawn_failure failure;
         begin_run(job, &run);
         pid_t pid = start_program(job, &run, &failure, &error);
+        if (pid < 0 && failure == MW_SPAWN_NOT_ENTERED) {
+            say_no_group(job, &error);
+            end_run(&run);
+            run.has_group = false;
+            pid = start_program(job, &run, &failure, &error);
+        }
         if (pid < 0) {
             end_run(&run);
             say("%s", error.text);

@@ -13,6 +13,8 @@ void mw_signals_start(struct mw_signals *signals)
 {
     sigset_t all;
     *signals = (struct mw_signals){0};
+    /* Where it is ignored, nothing tells that the program has ended. */
+    signals->ignored_sigchld = signal(SIGCHLD, SIG_DFL) == SIG_IGN;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &signals->before);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

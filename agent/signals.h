@@ -12,8 +12,9 @@
 #include <sys/types.h>
 
 struct mw_signals {
-    sigset_t before; /* the mask as it was: the program's */
-    bool stop_asked; /* by SIGINT, SIGTERM or SIGQUIT, or by the terminal going away */
+    sigset_t before;      /* the mask as it was: the program's */
+    bool ignored_sigchld; /* as it was: the program's too */
+    bool stop_asked;      /* by SIGINT, SIGTERM or SIGQUIT, or by the terminal going away */
 };
 
 /* Also makes this process the parent of its descendants' orphans, so that they are reaped here. */

@@ -19,6 +19,8 @@ _Noreturn static void become_program(const struct mw_spawn *spawn, int procs_fd,
     struct report report = {.step = AT_GROUP};
     if (procs_fd < 0 || write(procs_fd, "0", 1) == 1) {
         report.step = AT_EXEC;
+        if (spawn->ignore_sigchld)
+            signal(SIGCHLD, SIG_IGN);
         sigprocmask(SIG_SETMASK, spawn->mask, NULL);
         execvpe(spawn->command[0], spawn->command, spawn->environment);
     }
@@ -68,7 +70,7 @@ static void explain(const struct mw_spawn *spawn, struct report report, enum mw_
                     struct mw_error *error)
 {
     if (report.step == AT_GROUP) {
-        *failure = MW_SPAWN_OWN;
+        *failure = MW_SPAWN_NOT_ENTERED;
         mw_error_set(error, report.errno_value, "cannot enter the cgroup %s", spawn->group->cgroup.dir);
     } else {
         *failure = report.errno_value == ENOENT ? MW_SPAWN_NOT_FOUND : MW_SPAWN_NOT_EXECUTABLE;

@@ -176,6 +176,11 @@ class Passing(Launcher):
         ours = run([str(LAUNCHER), "sh", "-c", script], preload=False, stdin=None, input=b"input\n")
         self.assertEqual(ours.stdout, plain.stdout)
 
+    def test_an_ignored_sigchld_is_no_standstill_and_is_handed_on(self):
+        result = launch("grep", "SigIgn", "/proc/self/status", preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        self.assertEqual(result.returncode, 0)
+        self.assertTrue(int(result.stdout.split()[1], 16) >> (signal.SIGCHLD - 1) & 1)
+
     def test_an_ld_preload_that_was_there_stays_behind_ours(self):
         result = launch("sh", "-c", "echo $LD_PRELOAD", env={"LD_PRELOAD": "libc.so.6"})
         self.assertEqual(result.stdout.decode(), f"{LIBRARY}:libc.so.6\n")

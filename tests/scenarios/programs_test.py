@@ -22,12 +22,12 @@ from harness import Scenario, environment, main, run, signal, statistics, wait_u
 
 def python_json(directory, do):
     do("python3", "-c", """
-import json, random
+import hashlib, json, random
 random.seed(1)
 data = [{"id": i, "name": "n%d" % i, "values": [random.random() for _ in range(20)]} for i in range(20000)]
 text = json.dumps(data)
 assert json.loads(text) == data
-print(len(text), hash(text[:0]))
+print(text[:100000], hashlib.sha256(text.encode()).hexdigest())
 """)
     return []
 
@@ -217,7 +217,7 @@ http {{ access_log off; client_body_temp_path tmp/b; proxy_temp_path tmp/p; fast
     load = do.quiet("ab", "-q", "-n", "3000", "-c", "20", "-H", "Accept-Encoding: gzip", f"http://127.0.0.1:{port}/page")
     facts = [line for line in load.stdout.splitlines()
              if line.startswith((b"Complete requests", b"Failed requests", b"Non-2xx", b"Document Length", b"HTML transferred"))]
-    do("python3", "-c", f"import urllib.request as u; print(len(u.urlopen('http://127.0.0.1:{port}/page').read()))")
+    do("python3", "-c", f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/page').read())")
     server.send_signal(signal.SIGQUIT)
     return [b"load %d" % load.returncode, *facts, b"server %d" % server.wait(30)]
 
@@ -318,7 +318,7 @@ class Programs(Scenario):
 def version(command):
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
     words = (result.stdout or result.stderr).decode(errors="replace").splitlines()[0].replace("v=", "").split()
-    return next((w.strip("v,").split("/")[-1] for w in words if any(c.isdigit() for c in w) and "." in w), "?")
+    return next((w.strip("v,)").split("/")[-1] for w in words if any(c.isdigit() for c in w) and "." in w), "?")
 
 
 def table():

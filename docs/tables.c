@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Prints the reference tables of docs/ from the lists that the code itself expands: `tables statistics`, `tables
+ * options`.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "memwatch_statistics.h"
+#include "options.h"
+#include "run_options.h"
+
+/* A pipe would end the cell. */
+static void cell(const char *text)
+{
+    for (; *text; text++)
+        printf(*text == '|' ? "\\|" : "%c", *text);
+}
+
+static void row(const char *const *cells, unsigned count)
+{
+    putchar('|');
+    for (unsigned i = 0; i < count; i++) {
+        putchar(' ');
+        cell(cells[i]);
+        fputs(" |", stdout);
+    }
+    putchar('\n');
+}
+
+#define ROW(...)                                                                                                       \
+    row((const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+static void statistics(void)
+{
+    puts("# Statistics\n\n"
+         "The members of `struct memwatch_stats` and the keys of the JSON lines. Names and meanings are Go's\n"
+         "([runtime.MemStats](https://pkg.go.dev/runtime#MemStats)) where there is one; Go's GC is the trim.\n"
+         "JSON lines hold besides: `Pid`, `Comm`, `Time`, `PauseNs` (the last 256 trims' durations, of which the "
+         "latest\n"
+         "is at (NumTrim + 255) % 256) and `BySize` (`Size`, the largest usable size of the class; `Mallocs`; "
+         "`Frees`).\n"
+         "\nMade from `include/memwatch_statistics.h` by `./dev docs`.\n\n"
+         "| name | kind | unit | meaning |\n|---|---|---|---|");
+#define STATISTIC_ROW(ctype, Name, kind, unit, help) ROW("`" #Name "`", #kind, #unit, help);
+    MEMWATCH_STATISTICS(STATISTIC_ROW)
+}
+
+static void options(void)
+{
+    puts("# Options\n\n"
+         "Sizes: `100M` = `100MB` = `100MiB` = `100Mi` = 104857600 bytes; fractions as in `1.5G`. Shares: `90%`.\n"
+         "Durations: `250ms`, `1s`, `1.5m`; a bare number is seconds.\n\n"
+         "Made from `common/options.h` and `agent/run_options.h` by `./dev docs`.\n\n"
+         "## libmemwatch.so\n\n"
+         "Environment variables. What is unknown or malformed is named on standard error with what is accepted, and "
+         "the\n"
+         "program runs on with the default.\n\n"
+         "| variable | default | takes | what for |\n|---|---|---|---|");
+#define OPTION_ROW(NAME, member, type, fallback, accepted, help)                                                       \
+    ROW("`MEMWATCH_" #NAME "`", "`" fallback "`", accepted, help);
+    MW_OPTIONS(OPTION_ROW)
+    puts(
+        "\n## memwatch-run\n\n"
+        "`memwatch-run [OPTION]... [--] PROGRAM [ARGUMENT]...`. What is wrong ends it with status 125 and one line.\n\n"
+        "| option | default | takes | what for |\n|---|---|---|---|");
+#define RUN_ROW(name, member, type, fallback, argument, accepted, help)                                                \
+    ROW("`--" name "=" argument "`", *(fallback) ? "`" fallback "`" : "", accepted, help);
+    MW_RUN_OPTIONS(RUN_ROW)
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "statistics") == 0)
+        statistics();
+    else if (argc == 2 && strcmp(argv[1], "options") == 0)
+        options();
+    else
+        return fputs("usage: tables statistics|options\n", stderr), 2;
+    return 0;
+}

@@ -1,0 +1,386 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# What memwatch-run and the library promise of memory cgroups, tried on a real kernel. Runs as root in the virtual
+# machine that `run` boots; the argument is the memory controller's version there: v1 or v2. One line a scenario.
+#
+# The machine is emulated and slow: deadlines are generous, and nothing is asserted of times.
+#
+# SC2016: programs in single quotes expand in the shell they are for. SC2317: scenarios are called by name.
+# shellcheck disable=SC2016,SC2317
+set -u
+
+version=$1
+case $version in
+v1) top=/sys/fs/cgroup/memory limit_file=memory.limit_in_bytes own_line=:memory:/ ;;
+v2) top=/sys/fs/cgroup limit_file=memory.max own_line=0::/ ;;
+*) echo "FAIL there is no version $version" && exit 2 ;;
+esac
+launcher=/memwatch/agent/memwatch-run
+leak=/memwatch/examples/leak
+wave=/memwatch/examples/wave
+work=/tmp/scenario
+LIMIT_BYTES=62914560       # 60M
+BATCH_BYTES=$((64 * 4096)) # the kernel charges in batches: the peak may fall short of the limit by one
+DEADLINE_S=60
+
+# ---- words for the scenarios ----
+
+said() { # what memwatch-run said, not what the library did
+    grep '^memwatch-run: ' "$work/err"
+}
+
+fail() {
+    echo "$*; status ${status-none}; said: $(said)"
+    exit 1
+}
+
+# Runs a command to its end: $status, $work/out and $work/err.
+try() {
+    status=0
+    timeout -k 10 "$DEADLINE_S" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+}
+
+# The same, from a shell in that group.
+try_within() { # GROUP COMMAND...
+    local group=$1
+    shift
+    try bash -c 'echo 0 >"$0/cgroup.procs" || exit; "$@"; exit $?' "$group" "$@"
+}
+
+# The directory of the group that the caller is in; for the programs under test.
+own_group() {
+    local line
+    line=$(grep "$own_line" /proc/self/cgroup) && echo "$top/${line#*"$own_line"}"
+}
+export top own_line
+export -f own_group
+
+# v2: lets the groups below one have limits. v1 always does.
+pass_memory_on() { # DIRECTORY
+    [[ $version = v1 ]] || echo +memory >"$1/cgroup.subtree_control" || fail "no memory controller below $1"
+}
+
+make_group() { # DIRECTORY: at the top
+    pass_memory_on "$top"
+    mkdir "$1" || fail "no group $1"
+}
+
+await() { # WHAT COMMAND...: until the command succeeds
+    local what=$1 end=$((SECONDS + DEADLINE_S))
+    shift
+    until "$@" 2>/dev/null; do
+        ((SECONDS < end)) || fail "waited in vain: $what"
+        sleep 0.1
+    done
+}
+
+ended() { ! kill -0 "$1"; }
+
+# Starts memwatch-run: $launched is its process, $group its group, once the program is in it.
+start() {
+    "$launcher" "$@" >"$work/out" 2>"$work/err" </dev/null &
+    launched=$!
+    group=$top/memwatch-$launched-1
+    await "the program is in its group" grep -q . "$group/cgroup.procs"
+}
+
+finish() { # waits for what `start` started: $status
+    await "memwatch-run ends" ended "$launched"
+    status=0
+    wait "$launched" || status=$?
+}
+
+expect_status() {
+    [[ $status -eq $1 ]] || fail "status $1 expected"
+}
+
+expect_said() { # TIMES PATTERN
+    local times
+    times=$(said | grep -cE -- "$2")
+    [[ $times -eq $1 ]] || fail "expected $1 times, found $times: $2"
+}
+
+expect_limit_by() { # PARENT: the limit stands, by the right version, in a group below that one
+    expect_said 1 "limit 60 MiB \\($LIMIT_BYTES bytes\\) by cgroup $version $1/memwatch-[0-9]+-[0-9]+\$"
+}
+
+expect_peaks_at_limit() {
+    local peak peaks
+    peaks=$(said | sed -n 's/.*peak [^(]*(\([0-9]*\) bytes.*/\1/p')
+    [[ $peaks ]] || fail "no peak is told"
+    for peak in $peaks; do
+        ((peak <= LIMIT_BYTES && peak >= LIMIT_BYTES - BATCH_BYTES)) || fail "peak $peak"
+    done
+}
+
+expect_nothing_left() {
+    local left
+    left=$(find "$top" -type d -name 'memwatch-*')
+    [[ ! $left ]] || fail "left behind: $left"
+}
+
+# ---- scenarios: each in a subshell, which `fail` ends ----
+
+oom_kill_is_told_and_restarted() {
+    local verdict="leak \\(pid [0-9]+\\) was killed by the kernel's OOM killer after .*: limit 60 MiB"
+    verdict+=" \\($LIMIT_BYTES bytes\\), peak [0-9.]+ MiB \\([0-9]+ bytes\\), 1 OOM kill"
+    try "$launcher" --limit 60M --start-limit 2 --restart-delay 10ms "$leak" 1000
+    expect_status 137
+    expect_said 3 "limit 60 MiB .* by cgroup $version $top/memwatch-"
+    expect_said 3 "$verdict"
+    expect_said 1 "$verdict; restart 1 of at most 2 in "
+    expect_said 1 "$verdict; restart 2 of at most 2 in "
+    expect_said 1 "$verdict; not started again"
+    expect_peaks_at_limit
+}
+
+no_restart_where_none_is_wanted() {
+    try "$launcher" --limit 60M --restart=no "$leak" 1000
+    expect_status 137
+    expect_said 1 "killed by the kernel's OOM killer"
+    expect_said 0 'restart [0-9]'
+}
+
+oom_kill_of_a_descendant_is_told() {
+    try "$launcher" --limit 60M bash -c '"$0" 1000; echo "survived $?"' "$leak"
+    expect_status 0
+    grep -q '^survived 137$' "$work/out" || fail "the program did not live on"
+    expect_said 1 'exited with status 0 after .*, 1 OOM kill \(of a process that it had started\)$'
+    expect_said 0 'restart [0-9]'
+}
+
+kill_from_outside_is_not_called_oom() {
+    start --limit 60M sleep 1000
+    kill -9 "$(head -n 1 "$group/cgroup.procs")"
+    finish
+    expect_status 137
+    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill$'
+    expect_said 0 "kernel's OOM killer"
+    expect_said 0 'restart [0-9]'
+}
+
+program_is_in_the_group_from_its_start() {
+    try "$launcher" --limit 60M cat /proc/self/cgroup
+    expect_status 0
+    expect_limit_by "$top"
+    grep -q "${own_line}memwatch-" "$work/out" || fail "not in the group: $(<"$work/out")"
+    try "$launcher" --limit 60M --restart=no "$leak" 1000000 # as fast as it can
+    expect_status 137
+    expect_said 1 "OOM killer after .*: limit 60 MiB .*, 1 OOM kill\$"
+    expect_peaks_at_limit
+}
+
+passes() { # STATUS ARGUMENT...
+    local expected=$1
+    shift
+    try "$launcher" --limit 60M "$@"
+    [[ $status -eq $expected ]] || fail "status $expected expected of: $*"
+    expect_nothing_left
+}
+
+exit_statuses_pass_through() {
+    : >"$work/plain-file"
+    passes 0 true
+    passes 1 false
+    passes 3 sh -c 'exit 3'
+    passes 255 sh -c 'exit 255'
+    passes 125 --no-such-option
+    passes 125 --limit=nonsense true
+    passes 126 "$work/plain-file"
+    passes 126 "$work"
+    passes 127 no-such-program
+    passes 127 "$work/no-such-file"
+    passes 134 sh -c 'kill -ABRT $$'
+    passes 139 sh -c 'kill -SEGV $$'
+    passes 143 sh -c 'kill -TERM $$'
+}
+
+descendants_left_behind_are_ended() {
+    try "$launcher" --limit 60M sh -c 'sleep 1000 & sleep 1000 & exit 4'
+    expect_status 4
+    expect_said 1 '2 processes that it left behind were ended$'
+    expect_nothing_left
+    try "$launcher" --limit 60M sh -c 'trap "" TERM; sleep 1000 & exit 5' # deaf to the polite request
+    expect_status 5
+    expect_said 1 '1 process that it left behind was ended$'
+    ! pidof sleep >/dev/null || fail "still running: $(pidof sleep)"
+}
+
+groups_made_by_the_program_are_counted_and_removed() {
+    try "$launcher" --limit 60M bash -c '
+        below=$(own_group)/below/further
+        mkdir -p "$below"
+        (echo 0 >"$below/cgroup.procs" && exec "$0" 1000) || echo "leak ended with $?"
+        sleep 1000 &
+        echo $! >"$below/cgroup.procs" && exit 4' "$leak"
+    expect_status 4
+    grep -q '^leak ended with 137$' "$work/out" || fail "leak was not killed: $(<"$work/out")"
+    expect_said 1 'exited with status 4 after .*, 1 OOM kill \(of a process that it had started\)$'
+    expect_said 1 '1 process that it left behind was ended$'
+}
+
+starts_from_a_group_with_processes() {
+    local parent=$top/a
+    make_group "$parent"
+    try_within "$parent" "$launcher" --limit 60M --restart=no "$leak" 1000
+    rmdir "$parent"
+    expect_status 137
+    expect_said 1 "killed by the kernel's OOM killer after .*: limit 60 MiB"
+    expect_peaks_at_limit
+    [[ $version = v1 ]] || parent=$top # v2 has no processes beside groups with controllers: it stands beside
+    expect_limit_by "$parent"
+}
+
+lower_limit_of_an_ancestor_is_shown() {
+    local ancestor=$top/low
+    make_group "$ancestor"
+    pass_memory_on "$ancestor"
+    mkdir "$ancestor/inner"
+    echo 40M >"$ancestor/$limit_file"
+    try_within "$ancestor/inner" "$launcher" --limit 60M --restart=no "$leak" 1000
+    rmdir "$ancestor/inner" "$ancestor"
+    expect_status 137
+    expect_said 1 "limit 40 MiB \\(41943040 bytes\\) by cgroup $version $ancestor/"
+    expect_said 1 'the limit asked for was 60 MiB; the groups above'
+    expect_said 1 "killed by the kernel's OOM killer after .*: limit 40 MiB \\(41943040 bytes\\), peak .*, 1 OOM kill\$"
+}
+
+# Also where the program's group stands beside the launcher's own.
+limit_of_the_own_group_is_not_escaped() {
+    local own=$top/own
+    make_group "$own"
+    echo 40M >"$own/$limit_file"
+    try_within "$own" "$launcher" --limit 60M --restart=no "$leak" 1000
+    rmdir "$own"
+    expect_status 137
+    expect_said 1 "limit 40 MiB \\(41943040 bytes\\) by cgroup $version "
+    expect_said 1 "killed by the kernel's OOM killer after .*: limit 40 MiB \\(41943040 bytes\\), peak .*, 1 OOM kill\$"
+}
+
+library_shows_the_cgroup() {
+    MEMWATCH_INTERVAL=200ms try "$launcher" --limit 60M "$leak" 20 20
+    expect_status 0
+    grep -qE '^memwatch\[[0-9]+\]: Alloc = .* Cgroup = [0-9.]+ MiB of 60\.0 MiB$' "$work/err" ||
+        fail "no such line, but: $(grep -v '^memwatch-run: ' "$work/err" | tail -n 1)"
+}
+
+library_tells_the_cgroup_in_json() {
+    MEMWATCH_INTERVAL=200ms MEMWATCH_FORMAT=json MEMWATCH_OUTPUT=$work/lines \
+        try "$launcher" --limit 60M bash -c '"$0" 1000; sleep 2; exit 0' "$leak"
+    expect_status 0
+    local line member members=("\"CgroupLimit\":$LIMIT_BYTES," '"CgroupUsage":[1-9]' '"CgroupWorkingSet":[1-9]'
+        '"CgroupPeak":62[0-9]{6},' '"CgroupOOMKills":1,')
+    if [[ $version = v2 ]]; then
+        [[ -e $top/memory.pressure || -e /proc/pressure/memory ]] || fail "this kernel has no PSI"
+        members+=('"Pressure":(0|1|0\.[0-9]+),')
+    fi
+    line=$(grep '"Comm":"bash".*"Alloc":' "$work/lines" | tail -n 1)
+    for member in "${members[@]}"; do
+        [[ $line =~ $member ]] || fail "no $member in: ${line%%,\"PauseNs\"*}"
+    done
+}
+
+library_trims_near_the_limit() {
+    # At its height wave holds 15 ticks of 10 MiB, about 154 MiB in all: past 90 % of 165 MiB, and not 165.
+    MEMWATCH_INTERVAL=200ms MEMWATCH_LIMIT=90% try "$launcher" --limit 165M "$wave" 60 50
+    expect_status 0
+    expect_said 1 'exited with status 0 .*, no OOM kill$'
+    grep -qE '^memwatch\[[0-9]+\]: past the limit of 14[89][.0-9]* MiB, trim: [1-9][.0-9]* MiB came back in ' \
+        "$work/err" || fail "no such trim, but: $(grep -E 'trim: |Cgroup' "$work/err" | tail -n 2)"
+}
+
+without_privilege_it_still_runs() {
+    try su nobody -c "$launcher --limit 60M sh -c 'echo limit \$MEMWATCH_LIMIT; exit 7'"
+    expect_status 7
+    expect_said 1 'no memory cgroup can be used \(.*Permission denied\): the kernel enforces no limit; past 60 MiB'
+    grep -q "^limit $LIMIT_BYTES\$" "$work/out" || fail "the library is not told the limit: $(<"$work/out")"
+    try su nobody -c "$launcher --limit 60M sh -c 'kill -9 \$\$'"
+    expect_status 137
+    expect_said 0 "killed by the kernel's OOM killer"
+}
+
+# v2: a group that can be made but not entered, since its maker may not move processes out of where it is itself. (v1
+# asks only whether the new group may be written.)
+without_the_right_to_enter_it_still_runs() {
+    local given=$top/given
+    make_group "$given"
+    pass_memory_on "$given"
+    mkdir "$given/inner"
+    chown nobody "$given" "$given/inner"
+    try_within "$given/inner" su nobody -c "$launcher --limit 60M sh -c 'exit 7'"
+    expect_status 7
+    [[ $version = v1 ]] || expect_said 1 'no memory cgroup can be used \(.*Permission denied\)'
+    find "$given" -depth -type d -exec rmdir {} \;
+}
+
+delegated_group_serves_without_privilege() {
+    local delegated=$top/delegated
+    make_group "$delegated"
+    pass_memory_on "$delegated"
+    mkdir "$delegated/inner"
+    chown nobody "$delegated" "$delegated"/cgroup.* "$delegated/inner" "$delegated/inner"/cgroup.*
+    try_within "$delegated/inner" su nobody -c "$launcher --limit 60M --restart=no $leak 1000"
+    rmdir "$delegated/inner" "$delegated"
+    expect_status 137
+    expect_said 1 "limit 60 MiB .* by cgroup $version $delegated/"
+    expect_said 1 "killed by the kernel's OOM killer after .*: limit 60 MiB"
+}
+
+swappiness_is_set_or_its_lack_told() {
+    try "$launcher" --limit 60M --swappiness 10 bash -c 'cat "$(own_group)/memory.swappiness"; exit 6'
+    expect_status 6
+    if [[ $version = v1 ]]; then
+        expect_said 0 'swappiness'
+        [[ $(<"$work/out") = 10 ]] || fail "swappiness is: $(<"$work/out")"
+    else
+        expect_said 1 '^memwatch-run: --swappiness has no effect: .*cgroup v2'
+    fi
+}
+
+sigterm_is_passed_on() {
+    start --limit 60M --restart=always sleep 1000
+    kill -TERM "$launched"
+    finish
+    expect_status 143
+    expect_said 1 'was killed by signal 15 \(SIGTERM\) after '
+    expect_said 0 'restart [0-9]'
+    [[ ! -e $group ]] || fail "the group is still there"
+}
+
+# ---- all of them ----
+
+scenarios=(
+    oom_kill_is_told_and_restarted
+    no_restart_where_none_is_wanted
+    oom_kill_of_a_descendant_is_told
+    kill_from_outside_is_not_called_oom
+    program_is_in_the_group_from_its_start
+    exit_statuses_pass_through
+    descendants_left_behind_are_ended
+    groups_made_by_the_program_are_counted_and_removed
+    starts_from_a_group_with_processes
+    lower_limit_of_an_ancestor_is_shown
+    limit_of_the_own_group_is_not_escaped
+    library_shows_the_cgroup
+    library_tells_the_cgroup_in_json
+    library_trims_near_the_limit
+    without_privilege_it_still_runs
+    without_the_right_to_enter_it_still_runs
+    delegated_group_serves_without_privilege
+    swappiness_is_set_or_its_lack_told
+    sigterm_is_passed_on
+)
+failures=0
+for scenario in "${scenarios[@]}"; do
+    rm -rf "$work"
+    mkdir "$work"
+    : >"$work/err"
+    if detail=$("$scenario" 2>&1 && expect_nothing_left 2>&1); then
+        echo "ok $version $scenario"
+    else
+        echo "FAIL $version $scenario: ${detail//$'\n'/ | }"
+        failures=$((failures + 1))
+    fi
+done
+exit $((failures > 0))
