@@ -9,6 +9,7 @@ bool mw_error_set(struct mw_error *error, int errno_value, const char *format, .
 {
     va_list arguments;
     va_start(arguments, format);
+    // cppcheck-suppress ctuuninitvar ; it is written here, not read
     int length = vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
     error->errno_value = errno_value;

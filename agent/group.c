@@ -74,7 +74,7 @@ static bool make_below(const struct mw_cgroup *parent, struct mw_group *group, s
 static void pass_memory_on(const struct mw_cgroup *parent)
 {
     char path[MW_CGROUP_PATH_BYTES + 64];
-    struct mw_error refused;
+    struct mw_error refused = {0};
     snprintf(path, sizeof path, "%s/cgroup.subtree_control", parent->dir);
     write_path(path, "+memory", &refused); /* make_below tells whether it has helped */
 }
@@ -195,12 +195,13 @@ static bool signal_members(const char *dir, void *context)
 {
     struct signalling *signalling = context;
     char path[MW_CGROUP_PATH_BYTES + 64];
-    long pid;
+    char line[32];
     snprintf(path, sizeof path, "%s/cgroup.procs", dir);
     FILE *file = fopen(path, "re");
     if (!file)
         return true;
-    while (fscanf(file, "%ld", &pid) == 1) {
+    while (fgets(line, sizeof line, file)) {
+        long pid = strtol(line, NULL, 10);
         if (pid > 0 && kill((pid_t)pid, signalling->signal) == 0)
             signalling->count++;
     }

@@ -71,7 +71,8 @@ static void put_value(struct mw_text *line, const char *value)
             mw_text_string(line, "...");
             break;
         }
-        mw_text_char(line, value[i] >= ' ' && value[i] < 0x7f ? value[i] : '?');
+        bool printable = value[i] >= ' ' && value[i] < 0x7f;
+        mw_text_bytes(line, printable ? &value[i] : "?", 1);
     }
     mw_text_char(line, '"');
 }

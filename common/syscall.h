@@ -84,6 +84,8 @@ static inline int mw_sys_close(int fd)
 
 static inline int mw_sys_fstat(int fd, struct stat *st)
 {
+    st->st_ino = 0; /* whoever analyses this does not see what the kernel writes */
+    st->st_dev = 0;
     return (int)mw_syscall6(SYS_fstat, fd, (long)st, 0, 0, 0, 0);
 }
 

@@ -60,7 +60,9 @@ static const char *skip_spaces(const char *s)
 /* Units are ASCII whatever the program's locale says. */
 static char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    if (c < 'A' || c > 'Z')
+        return c;
+    return (char)(c - 'A' + 'a');
 }
 
 int mw_size_parse(const char *string, uint64_t *out_bytes)

@@ -11,6 +11,8 @@
 
 #define MIB (1024 * 1024)
 
+static char *kept; /* each block holds the address of the one before */
+
 /* A positive number, or the end of the program. */
 static double number(const char *text, const char *what)
 {
@@ -26,11 +28,10 @@ static double number(const char *text, const char *what)
 int main(int argc, char **argv)
 {
     double mib_per_second = argc > 1 ? number(argv[1], "MIB_PER_SECOND") : 1;
-    double mib_in_all = argc > 2 ? number(argv[2], "MIB_IN_ALL") : 0;
+    unsigned long mib_in_all = argc > 2 ? (unsigned long)number(argv[2], "MIB_IN_ALL") : 0; /* 0: without end */
     double seconds = 1 / mib_per_second;
     struct timespec pause = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    char *kept = NULL; /* each block holds the address of the one before */
-    for (double taken = 0; mib_in_all == 0 || taken < mib_in_all; taken++) {
+    for (unsigned long taken = 0; mib_in_all == 0 || taken < mib_in_all; taken++) {
         char *block = malloc(MIB);
         if (!block) {
             perror("leak");

@@ -57,7 +57,7 @@ EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ..
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
         va_list arguments;
         va_start(arguments, flags);
-        address = va_arg(arguments, void *);
+        address = va_arg(arguments, void *); // NOLINT(clang-analyzer-valist.Uninitialized)
         va_end(arguments);
     }
     if (from_allocator(__builtin_return_address(0)))

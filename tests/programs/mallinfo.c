@@ -45,17 +45,17 @@ int main(int argc, char **argv)
     pthread_t threads[THREADS];
     struct memwatch_stats stats;
     CHECK(argc == 2, "one argument");
-    long long tcache_bytes = strtoll(argv[1], NULL, 10);
+    size_t tcache_bytes = strtoul(argv[1], NULL, 10);
     pthread_barrier_init(&barrier, NULL, THREADS + 1);
     for (unsigned t = 0; t < THREADS; t++)
         pthread_create(&threads[t], NULL, work, blocks[t]);
     pthread_barrier_wait(&barrier);
     CHECK(memwatch_read_stats(&stats) == 0, "the library is not loaded");
     struct mallinfo2 glibc = mallinfo2();
-    long long in_use = (long long)(glibc.uordblks + glibc.hblkhd);
-    long long counted = (long long)(stats.Alloc + 8 * (stats.HeapObjects - glibc.hblks) + 16 * glibc.hblks);
-    long long most = tcache_bytes + (THREADS + 2) * OWN_BYTES;
-    printf("mallinfo2: %lld in use; memwatch: %lld with the chunks' headers; difference %lld, at most %lld\n", in_use,
+    size_t in_use = glibc.uordblks + glibc.hblkhd;
+    size_t counted = stats.Alloc + 8 * (stats.HeapObjects - glibc.hblks) + 16 * glibc.hblks;
+    size_t most = tcache_bytes + (THREADS + 2) * OWN_BYTES;
+    printf("mallinfo2: %zu in use; memwatch: %zu with the chunks' headers; difference %zu, at most %zu\n", in_use,
            counted, in_use - counted, most);
     CHECK(in_use >= counted, "glibc has less in use than was counted");
     CHECK(in_use - counted <= most, "glibc has more in use than was counted and cached");
