@@ -101,10 +101,24 @@ static void *allocate(struct worker *worker)
     return block;
 }
 
+/* C23's. The library has them on every libc; without it they may be absent. */
+__attribute__((weak)) void free_sized(void *block, size_t size);
+__attribute__((weak)) void free_aligned_sized(void *block, size_t alignment, size_t size);
+
 static void release(struct worker *worker, void **block)
 {
     account_freed(worker, *block);
-    free(*block);
+    switch (next_random(&worker->random) % 4) {
+    case 0:
+        free_sized(*block, malloc_usable_size(*block));
+        break;
+    case 1:
+        free_aligned_sized(*block, 16, malloc_usable_size(*block));
+        break;
+    default:
+        free(*block);
+        break;
+    }
     *block = NULL;
 }
 
