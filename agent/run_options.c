@@ -124,7 +124,8 @@ bool mw_run_options_parse(struct mw_run_options *options, int argc, char **argv,
         if (option == ':')
             return mw_error_set(error, 0, "%s needs a value; see memwatch-run --help", argv[optind - 1]);
         if (option == '?')
-            return mw_error_set(error, 0, "there is no option %s; see memwatch-run --help", argv[optind - 1]);
+            return mw_error_set(error, 0, "there is no option %s; see memwatch-run --help",
+                                optopt && optopt < OPTION_FIRST ? (char[]){'-', (char)optopt, 0} : argv[optind - 1]);
         if (!take_option(options, option, optarg, error))
             return false;
     }

@@ -31,7 +31,7 @@ enum mw_cause mw_verdict_cause(const struct mw_verdict_facts *facts);
 /* The status that memwatch-run ends with for it. */
 int mw_verdict_exit_status(int wait_status);
 
-/* "app (pid 7) was killed by the kernel's OOM killer after 1.2 s: limit 60 MiB, peak 60 MiB, 1 OOM kill" */
+/* "app (pid 7) was killed by the kernel's OOM killer after 1.2 s: limit 60 MiB (62914560 bytes), peak …, 1 OOM kill" */
 void mw_verdict_text(struct mw_text *out, const struct mw_verdict_facts *facts);
 
 #endif

@@ -146,7 +146,7 @@ static bool parse_mount(struct span line, int version, struct mount *out)
 static long covered(const char *root, struct span path)
 {
     size_t length = strlen(root);
-    if (strcmp(root, "/") == 0 || strncmp(root, "/..", 3) == 0)
+    if (strcmp(root, "/") == 0 || (strncmp(root, "/..", 3) == 0 && (root[3] == '/' || !root[3])))
         return 0;
     if (length > path.length || memcmp(root, path.start, length) != 0)
         return -1;

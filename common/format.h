@@ -17,7 +17,7 @@ struct mw_identity {
 };
 
 #define MW_TEXT_LINE_BYTES 512
-#define MW_JSON_LINE_BYTES 32768 /* the longest there can be: see tests/format_test.c */
+#define MW_JSON_LINE_BYTES 32768 /* the longest there can be: see tests/unit/format_test.c */
 
 /* "memwatch[1234]: Alloc = 8.0 MiB   …\n", columns aligned from line to line. */
 void mw_format_text(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);

@@ -116,7 +116,7 @@ bool mw_pressure_parse(const char *text, double *some_avg10)
     s += 6;
     if (!parse_value(&s, &whole) || whole > 100)
         return false;
-    if (*s == '.' && s[1] >= '0' && s[1] <= '9' && s[2] >= '0' && s[2] <= '9')
+    if (whole < 100 && *s == '.' && s[1] >= '0' && s[1] <= '9' && s[2] >= '0' && s[2] <= '9')
         hundredths = (uint64_t)(s[1] - '0') * 10 + (uint64_t)(s[2] - '0');
     *some_avg10 = (double)(whole * 100 + hundredths) / 10000;
     return true;

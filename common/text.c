@@ -64,9 +64,12 @@ void mw_text_double(struct mw_text *text, double value, unsigned decimals)
     double scale = 1;
     for (unsigned i = 0; i < decimals; i++)
         scale *= 10;
-    double scaled = value * scale + 0.5;
-    bool representable = scaled >= 0.5 && scaled < 1e19; /* false for NaN too */
-    mw_text_fixed(text, representable ? (uint64_t)scaled : 0, decimals);
+    double scaled = value * scale;
+    bool representable = scaled >= 0 && scaled < 1e19; /* false for NaN too */
+    uint64_t whole = representable ? (uint64_t)scaled : 0;
+    if (representable && scaled - (double)whole >= 0.5) /* exact, unlike scaled + 0.5 */
+        whole++;
+    mw_text_fixed(text, whole, decimals);
 }
 
 /* The length of the well-formed UTF-8 sequence that begins at s, or 0. */

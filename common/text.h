@@ -27,9 +27,10 @@ void mw_text_char(struct mw_text *text, char c);
 void mw_text_string(struct mw_text *text, const char *string);
 void mw_text_bytes(struct mw_text *text, const char *bytes, size_t count);
 void mw_text_u64(struct mw_text *text, uint64_t value);
-/* value / 10^decimals, with that many decimals: (1234, 2) is 12.34. */
+/* value / 10^decimals, with that many decimals (at most 19): (1234, 2) is 12.34. */
 void mw_text_fixed(struct mw_text *text, uint64_t value, unsigned decimals);
-/* A number from 0 up, with that many decimals (at most 9), rounded. Not finite or below 0: 0. */
+/* A number from 0 up, with that many decimals (at most 9), rounded. Not finite, below 0 or beyond 64 bits when scaled:
+ * 0. */
 void mw_text_double(struct mw_text *text, double value, unsigned decimals);
 /* In quotes, escaped as JSON wants it; bytes that are not UTF-8 become U+FFFD. */
 void mw_text_json_string(struct mw_text *text, const char *string);

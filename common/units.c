@@ -25,10 +25,11 @@ static int parse_decimal(const char **cursor, struct decimal *out)
     struct decimal d = {0};
     if (!is_digit(*s))
         return -EINVAL;
+    int error = 0;
     for (; is_digit(*s); s++)
         if (__builtin_mul_overflow(d.whole, 10, &d.whole) ||
             __builtin_add_overflow(d.whole, (uint64_t)(*s - '0'), &d.whole))
-            return -ERANGE;
+            error = -ERANGE; /* read on: too large is to be told from nonsense */
     if (*s == '.') {
         if (!is_digit(*++s))
             return -EINVAL;
@@ -37,7 +38,7 @@ static int parse_decimal(const char **cursor, struct decimal *out)
     }
     *cursor = s;
     *out = d;
-    return 0;
+    return error;
 }
 
 /* d * scale, rounded down. */
@@ -73,8 +74,6 @@ int mw_size_parse(const char *string, uint64_t *out_bytes)
     int error = parse_decimal(&s, &d);
     if (error == -EINVAL)
         return error;
-    while (error && (is_digit(*s) || *s == '.'))
-        s++; /* too large, but still to be told from nonsense */
     s = skip_spaces(s);
     uint64_t scale = 1;
     const char *prefix = *s ? strchr(prefixes, lower(*s)) : NULL;
@@ -97,11 +96,13 @@ int mw_share_parse(const char *string, uint32_t *out_ppm)
     struct decimal d;
     uint64_t ppm;
     int error = parse_decimal(&s, &d);
-    if (error)
+    if (error == -EINVAL)
         return error;
     s = skip_spaces(s);
     if (*s++ != '%' || *s)
         return -EINVAL;
+    if (error)
+        return error;
     error = scale_decimal(d, 10000, &ppm);
     if (error)
         return error;
@@ -126,12 +127,12 @@ int mw_duration_parse(const char *string, uint64_t *out_ns)
     const char *s = string;
     struct decimal d;
     int error = parse_decimal(&s, &d);
-    if (error)
+    if (error == -EINVAL)
         return error;
     s = skip_spaces(s);
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         if (strcmp(s, units[i].name) == 0)
-            return scale_decimal(d, units[i].ns, out_ns);
+            return error ? error : scale_decimal(d, units[i].ns, out_ns);
     return -EINVAL;
 }
 

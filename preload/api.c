@@ -4,7 +4,7 @@
  */
 #include "memwatch.h"
 
-#include "limits.h"
+#include "memory_limit.h"
 #include "readings.h"
 #include "trim.h"
 
@@ -37,6 +37,6 @@ EXPORT int64_t memwatch_v1_set_memory_limit(int64_t limit_bytes)
     struct mw_probe probe = {0};
     mw_readings_take(&probe, &now, NULL);
     if (limit_bytes >= 0)
-        mw_limits_set(limit_bytes);
+        mw_memory_limit_set(limit_bytes);
     return now.NextTrim && now.NextTrim <= INT64_MAX ? (int64_t)now.NextTrim : INT64_MAX;
 }

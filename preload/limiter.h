@@ -22,7 +22,7 @@ struct mw_limiter_readings {
 
 enum mw_limiter_action { MW_LIMITER_REST, MW_LIMITER_TRIM };
 
-/* A trim that would give back no more than 3 % of the usage is not worth its time. */
+/* A trim that would give back no more than a 32nd of the usage is not worth its time. */
 enum mw_limiter_action mw_limiter_step(struct mw_limiter *limiter, struct mw_limiter_readings readings,
                                        uint64_t now_ns);
 

@@ -8,7 +8,7 @@
 #include "counters.h"
 #include "format.h"
 #include "limiter.h"
-#include "limits.h"
+#include "memory_limit.h"
 #include "output.h"
 #include "readings.h"
 #include "syscall.h"
@@ -68,7 +68,7 @@ static void note_once(bool *said, const char *note)
 
 static void keep_limit(uint64_t now_ns)
 {
-    struct mw_limiter_readings readings = mw_limits_now(&monitor.stats);
+    struct mw_limiter_readings readings = mw_memory_limit_now(&monitor.stats);
     struct mw_trim_event event;
     if (mw_limiter_step(&monitor.limiter, readings, now_ns) != MW_LIMITER_TRIM)
         return;

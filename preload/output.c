@@ -31,7 +31,17 @@ static long write_some(struct mw_output *output, const char *bytes, size_t count
 {
     if (output->target.kind == MW_OUTPUT_PATH)
         return mw_held_file_append(&output->file, output->target.path, bytes, count);
-    return is_ready(output) ? mw_sys_write(output->target.fd, bytes, count) : -EAGAIN;
+    /* A pipe that is ready takes PIPE_BUF bytes at once; more it might stand still for. */
+    size_t done = 0;
+    long n = -EAGAIN;
+    while (done < count && is_ready(output)) {
+        size_t piece = count - done < 4096 ? count - done : 4096;
+        n = mw_sys_write(output->target.fd, bytes + done, piece);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    return done ? (long)done : n;
 }
 
 bool mw_output_write(struct mw_output *output, const char *line, size_t count)

@@ -117,7 +117,7 @@ void mw_readings_take(struct mw_probe *probe, struct memwatch_stats *stats, char
     take_status(probe, stats, comm);
     take_cgroup(probe, stats);
     mw_trim_read(stats);
-    stats->NextTrim = mw_limits_now(stats).limit_bytes;
+    stats->NextTrim = mw_memory_limit_now(stats).limit_bytes;
     stats->OutputDrops = mw_monitor_drops();
 }
 

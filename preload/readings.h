@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #include "cgroup.h"
-#include "limits.h"
+#include "memory_limit.h"
 #include "memwatch.h"
 #include "procfs.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "limits.h"
+#include "memory_limit.h"
 #include "maps.h"
 #include "monitor.h"
 #include "options.h"
@@ -53,7 +53,7 @@ __attribute__((constructor)) static void start(void)
     mw_real_survey();
     mw_threads_start();
     mw_options_parse(&options, environ, say, NULL);
-    mw_limits_start(options.limit);
+    mw_memory_limit_start(options.limit);
     mw_trim_start();
     mw_readings_start();
     pthread_atfork(mw_maps_before_fork, mw_maps_after_fork_in_parent, after_fork_in_child);

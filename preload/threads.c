@@ -2,7 +2,6 @@
 #include "threads.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -104,15 +103,11 @@ static bool take_new(uint32_t *index)
     return true;
 }
 
-/* pthread runs this when a thread ends, with what was last set for the key: how often it has run. Other destructors
- * may still allocate, so it asks to be run again until the last round. */
-static void end_thread(void *rounds)
+/* pthread runs this when a thread ends. What other destructors allocate afterwards goes to the shared slot: to wait for
+ * the last round is no way out, for the thread may have begun in one of them. */
+static void end_thread(void *unused)
 {
-    uintptr_t round = (uintptr_t)rounds;
-    if (round < PTHREAD_DESTRUCTOR_ITERATIONS) {
-        pthread_setspecific(end_key, (void *)(round + 1)); // NOLINT(performance-no-int-to-ptr)
-        return;
-    }
+    (void)unused;
     struct mw_counters *counters = mw_thread.counters;
     mw_thread.ended = true;
     mw_thread.counters = NULL;

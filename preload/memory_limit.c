@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include "limits.h"
+#include "memory_limit.h"
 
 static struct mw_amount configured;
 static int64_t set_bytes = -1; /* by the program; below 0: never */
 
-void mw_limits_start(struct mw_amount limit)
+void mw_memory_limit_start(struct mw_amount limit)
 {
     configured = limit;
 }
 
-struct mw_limiter_readings mw_limits_now(const struct memwatch_stats *stats)
+struct mw_limiter_readings mw_memory_limit_now(const struct memwatch_stats *stats)
 {
     int64_t own = __atomic_load_n(&set_bytes, __ATOMIC_RELAXED);
     struct mw_limiter_readings readings = {.usage_bytes = stats->RSS, .retained_bytes = stats->HeapRetained};
@@ -25,7 +25,7 @@ struct mw_limiter_readings mw_limits_now(const struct memwatch_stats *stats)
     return readings;
 }
 
-void mw_limits_set(int64_t limit_bytes)
+void mw_memory_limit_set(int64_t limit_bytes)
 {
     __atomic_store_n(&set_bytes, limit_bytes, __ATOMIC_RELAXED);
 }

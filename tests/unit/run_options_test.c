@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+#include "run_options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "check.h"
+
+#define MOST_WORDS 8
+
+/* A command line without its first word, which is always the launcher's name. */
+typedef const char *words[MOST_WORDS];
+
+/* Parses it. *command counts the words that come before the command. */
+static bool parse(const char *const *line, struct mw_run_options *options, size_t *before, struct mw_error *error)
+{
+    char *argv[MOST_WORDS + 2] = {(char *)"memwatch-run"};
+    int argc = 1;
+    for (size_t i = 0; i < MOST_WORDS && line[i]; i++)
+        argv[argc++] = (char *)line[i];
+    memset(options, 0xa5, sizeof *options);
+    *error = (struct mw_error){0};
+    bool done = mw_run_options_parse(options, argc, argv, error);
+    if (done && options->action == MW_RUN_PROGRAM)
+        *before = (size_t)(options->command - argv) - 1;
+    return done;
+}
+
+static struct mw_run_options parse_well(const char *const *line)
+{
+    struct mw_run_options options;
+    struct mw_error error;
+    size_t before;
+    if (!parse(line, &options, &before, &error))
+        fail_msg("%s %s: %s", line[0], line[1] ? line[1] : "", error.text);
+    return options;
+}
+
+static void defaults_are_those_of_the_table(void **state)
+{
+    struct mw_run_options options = parse_well((words){"app"});
+    (void)state;
+    assert_int_equal(options.action, MW_RUN_PROGRAM);
+    assert_int_equal(options.limit.kind, MW_AMOUNT_NONE);
+    assert_int_equal(options.swappiness, MW_PERCENT_NONE);
+    assert_int_equal(options.restart, MW_RESTART_ON_OOM);
+    assert_int_equal(options.restart_delay_ns, 100000000);
+    assert_int_equal(options.start_limit, 5);
+}
+
+static void every_option_is_taken_joined_or_apart(void **state)
+{
+    const struct mw_run_options options[] = {
+        parse_well((words){"--limit=100M", "--swappiness=0", "--restart=always", "--restart-delay=1.5s",
+                           "--start-limit=1000000", "app"}),
+        parse_well((words){"--start-limit", "1000000", "--restart-delay", "1500ms", "--limit", "100M", "app"}),
+        parse_well((words){"--swappiness", "0", "--restart", "always", "app"}),
+    };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(options[i].limit.kind, MW_AMOUNT_BYTES);
+        assert_int_equal(options[i].limit.bytes, 104857600);
+        assert_int_equal(options[i].restart_delay_ns, 1500000000);
+        assert_int_equal(options[i].start_limit, 1000000);
+    }
+    for (size_t i = 0; i < COUNT(options); i += 2) {
+        assert_int_equal(options[i].swappiness, 0);
+        assert_int_equal(options[i].restart, MW_RESTART_ALWAYS);
+    }
+}
+
+static void limits(void **state)
+{
+    static const struct {
+        const char *value;
+        enum mw_amount_kind kind;
+        uint64_t amount;
+    } cases[] = {
+        {"1M", MW_AMOUNT_BYTES, 1048576},
+        {"1048576", MW_AMOUNT_BYTES, 1048576},
+        {"1.5GiB", MW_AMOUNT_BYTES, 1610612736},
+        {"9223372036854775807", MW_AMOUNT_BYTES, INT64_MAX},
+        {"50%", MW_AMOUNT_SHARE, 500000},
+        {"100%", MW_AMOUNT_SHARE, 1000000},
+        {"off", MW_AMOUNT_NONE, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mw_run_options options = parse_well((words){"--limit", cases[i].value, "app"});
+        CHECK_I64(cases[i].value, options.limit.kind, cases[i].kind);
+        CHECK_U64(cases[i].value, cases[i].kind == MW_AMOUNT_SHARE ? options.limit.share_ppm : options.limit.bytes,
+                  cases[i].amount);
+    }
+}
+
+static void policies(void **state)
+{
+    static const struct {
+        const char *value;
+        enum mw_restart_policy policy;
+    } cases[] = {
+        {"on-oom", MW_RESTART_ON_OOM},
+        {"on-failure", MW_RESTART_ON_FAILURE},
+        {"always", MW_RESTART_ALWAYS},
+        {"no", MW_RESTART_NO},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        CHECK_I64(cases[i].value, parse_well((words){"--restart", cases[i].value, "app"}).restart, cases[i].policy);
+}
+
+/* The program's own options are the program's. */
+static void the_command_begins_at_the_first_word_that_is_no_option(void **state)
+{
+    static const struct {
+        words line;
+        size_t before;
+    } cases[] = {
+        {{"app"}, 0},
+        {{"app", "--limit=1M"}, 0},
+        {{"app", "--help"}, 0},
+        {{"app", "--", "-x"}, 0},
+        {{"--limit=1M", "app", "-h"}, 1},
+        {{"--limit", "1M", "app", "-V"}, 2},
+        {{"--", "app"}, 1},
+        {{"--", "--limit=1M"}, 1},
+        {{"--limit=1M", "--", "-app", "--version"}, 2},
+        {{""}, 0},
+        {{"-"}, 0},
+        {{"\xff\x01"}, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mw_run_options options;
+        struct mw_error error;
+        size_t before = SIZE_MAX;
+        CHECK(cases[i].line[0], parse(cases[i].line, &options, &before, &error));
+        CHECK_I64(cases[i].line[0], options.action, MW_RUN_PROGRAM);
+        CHECK_U64(cases[i].line[0], before, cases[i].before);
+        CHECK_TEXT(cases[i].line[0], options.command[0], cases[i].line[cases[i].before]);
+    }
+}
+
+static void help_and_version_need_no_program(void **state)
+{
+    static const struct {
+        words line;
+        int action;
+    } cases[] = {
+        {{"--help"}, MW_RUN_HELP},           {{"-h"}, MW_RUN_HELP},
+        {{"--version"}, MW_RUN_VERSION},     {{"-V"}, MW_RUN_VERSION},
+        {{"--limit=1M", "-h"}, MW_RUN_HELP}, {{"-hV"}, MW_RUN_HELP},
+        {{"-V", "app"}, MW_RUN_VERSION},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mw_run_options options;
+        struct mw_error error;
+        size_t before;
+        CHECK(cases[i].line[0], parse(cases[i].line, &options, &before, &error));
+        CHECK_I64(cases[i].line[0], options.action, cases[i].action);
+    }
+}
+
+#define OVERLONG_10(s) s s s s s s s s s s
+#define OVERLONG_2000  OVERLONG_10(OVERLONG_10(OVERLONG_10("xy")))
+
+static void what_is_wrong_is_named(void **state)
+{
+    static const struct {
+        words line;
+        const char *names;
+    } cases[] = {
+        {{NULL}, "usage: memwatch-run"},
+        {{"--"}, "usage: memwatch-run"},
+        {{"--limit=1M"}, "usage: memwatch-run"},
+        {{"--limit"}, "--limit"},
+        {{"--restart-delay"}, "--restart-delay"},
+        {{"--limit", "--", "app"}, "--limit"},
+        {{"--limit=", "app"}, "--limit takes a size"},
+        {{"--limit=0", "app"}, "--limit takes a size"},
+        {{"--limit=64K", "app"}, "--limit takes a size of at least 1M"},
+        {{"--limit=1048575", "app"}, "--limit takes a size of at least 1M"},
+        {{"--limit=8E", "app"}, "--limit takes a size"},
+        {{"--limit=16E", "app"}, "--limit takes a size"},
+        {{"--limit=-1", "app"}, "--limit takes a size"},
+        {{"--limit=101%", "app"}, "--limit takes a size"},
+        {{"--limit=100X", "app"}, "not \"100X\""},
+        {{"--limit=" OVERLONG_2000, "app"}, "--limit takes a size"},
+        {{"--swappiness=101", "app"}, "--swappiness takes a number from 0 to 100"},
+        {{"--swappiness=-1", "app"}, "--swappiness takes a number"},
+        {{"--swappiness=", "app"}, "--swappiness takes a number"},
+        {{"--swappiness=1.5", "app"}, "--swappiness takes a number"},
+        {{"--swappiness=5%", "app"}, "--swappiness takes a number"},
+        {{"--swappiness=0x5", "app"}, "--swappiness takes a number"},
+        {{"--swappiness=4294967296", "app"}, "--swappiness takes a number"},
+        {{"--restart=", "app"}, "--restart takes on-oom"},
+        {{"--restart=never", "app"}, "--restart takes on-oom"},
+        {{"--restart=ALWAYS", "app"}, "--restart takes on-oom"},
+        {{"--restart-delay=-1s", "app"}, "--restart-delay takes a duration"},
+        {{"--restart-delay=99999999999999999999h", "app"}, "--restart-delay takes a duration"},
+        {{"--restart-delay=1 day", "app"}, "--restart-delay takes a duration"},
+        {{"--start-limit=1000001", "app"}, "--start-limit takes a number from 0 to 1000000"},
+        {{"--start-limit=99999999999999999999999", "app"}, "--start-limit takes a number"},
+        {{"--start-limit=18446744073709551616", "app"}, "--start-limit takes a number"},
+        {{"--start-limit=+5", "app"}, "--start-limit takes a number"},
+        {{"--no-such", "app"}, "--no-such"},
+        {{"--no-such=5", "app"}, "--no-such"},
+        {{"--help=5", "app"}, "--help"},
+        {{"--limit=1M", "-x", "app"}, "-x"},
+        {{"-x", "app"}, "-x"},
+        {{"-xh", "app"}, "-x"},
+        {{"--limit=1M", "-xV", "app"}, "-x"},
+        {{"-\xff", "app"}, "there is no option"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mw_run_options options;
+        struct mw_error error;
+        size_t before;
+        char label[64];
+        snprintf(label, sizeof label, "%s", cases[i].line[0] ? cases[i].line[0] : "nothing");
+        CHECK(label, !parse(cases[i].line, &options, &before, &error));
+        CHECK_HAS(label, error.text, cases[i].names);
+        CHECK_I64(label, error.errno_value, 0);
+        CHECK(label, strlen(error.text) < sizeof error.text);
+    }
+}
+
+/* execve can start a program without even its name. */
+static void an_empty_argument_vector_names_no_program(void **state)
+{
+    char *argv[] = {NULL};
+    struct mw_run_options options;
+    struct mw_error error = {0};
+    (void)state;
+    assert_false(mw_run_options_parse(&options, 0, argv, &error));
+    CHECK_HAS("empty", error.text, "usage: memwatch-run");
+}
+
+static void the_help_shows_every_option_and_its_default(void **state)
+{
+    static const char *const shown[] = {
+#define OPTION_SHOWN(name, member, type, fallback, argument, accepted, help)                                           \
+    "--" name "=" argument, help, fallback, accepted,
+        MW_RUN_OPTIONS(OPTION_SHOWN) // NOLINT(bugprone-suspicious-missing-comma)
+#undef OPTION_SHOWN
+        "--help",
+        "--version",
+        "125",
+        "126",
+        "127",
+    };
+    char text[16384];
+    FILE *file = tmpfile();
+    (void)state;
+    assert_non_null(file);
+    fflush(stdout);
+    int out = dup(STDOUT_FILENO);
+    dup2(fileno(file), STDOUT_FILENO);
+    mw_run_options_help();
+    fflush(stdout);
+    dup2(out, STDOUT_FILENO);
+    close(out);
+    rewind(file);
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    text[length] = '\0';
+    fclose(file);
+    for (size_t i = 0; i < COUNT(shown); i++)
+        CHECK_HAS("help", text, shown[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_those_of_the_table),
+        cmocka_unit_test(every_option_is_taken_joined_or_apart),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(policies),
+        cmocka_unit_test(the_command_begins_at_the_first_word_that_is_no_option),
+        cmocka_unit_test(help_and_version_need_no_program),
+        cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(an_empty_argument_vector_names_no_program),
+        cmocka_unit_test(the_help_shows_every_option_and_its_default),
+    };
+    return cmocka_run_group_tests_name("run_options", tests, NULL, NULL);
+}
