@@ -1,82 +1,78 @@
 /* SPDX-License-Identifier: MIT */
 #include "counters.h"
 
-_Static_assert(MEMWATCH_SIZE_CLASSES == MW_SMALL_CLASSES / 2 + MW_LARGE_CLASSES,
-               "the API's classes cover the counters");
+#define FINE_CLASSES     64 /* of 16 bytes each: (0, 16], (16, 32], … (1008, 1024] */
+#define FINE_LIMIT_BYTES ((uint64_t)FINE_CLASSES * 16)
+#define STRIDE           (sizeof(struct memwatch_size_class) / sizeof(uint64_t))
 
-#define SMALL_LIMIT_BYTES 1024
-#define FINE_CLASSES      (MW_SMALL_CLASSES / 2) /* of 16 bytes each */
-
-/* The API's class of a size up to 1 KiB: (0, 16], (16, 32], … */
-static unsigned fine_class(uint64_t usable_bytes)
+unsigned mw_size_class(uint64_t usable_bytes)
 {
-    return usable_bytes ? (unsigned)((usable_bytes - 1) / 16) : 0;
-}
-
-typedef void add_function(uint64_t *counter, uint64_t value);
-
-static inline void count_other(struct mw_flow *flow, uint64_t usable_bytes, add_function *add)
-{
-    if (usable_bytes <= SMALL_LIMIT_BYTES) {
-        add(&flow->odd[fine_class(usable_bytes)], 1);
-        add(&flow->odd_bytes, usable_bytes);
-    } else {
-        add(&flow->large[mw_large_class(usable_bytes)], 1);
-        add(&flow->large_bytes, usable_bytes);
-    }
-}
-
-void mw_flow_count_other(struct mw_flow *flow, uint64_t usable_bytes)
-{
-    count_other(flow, usable_bytes, mw_counter_add);
-}
-
-void mw_flow_count_shared(struct mw_flow *flow, uint64_t usable_bytes)
-{
-    uint64_t class = mw_small_class(usable_bytes);
-    if (class < MW_SMALL_CLASSES)
-        mw_counter_add_shared(&flow->small[class], 1);
-    else
-        count_other(flow, usable_bytes, mw_counter_add_shared);
-}
-
-/* A flow's blocks and bytes, and its blocks by class at `by_size`, which is the Mallocs or the Frees of the first
- * element of an array of struct memwatch_size_class. */
-static void add_flow(const struct mw_flow *flow, uint64_t *objects, uint64_t *bytes, uint64_t *by_size)
-{
-    const unsigned stride = sizeof(struct memwatch_size_class) / sizeof(uint64_t);
-    for (unsigned i = 0; i < MW_SMALL_CLASSES; i++) {
-        uint64_t count = mw_counter_read(&flow->small[i]);
-        *objects += count;
-        *bytes += count * i * 8;
-        by_size[fine_class(UINT64_C(8) * i) * stride] += count;
-    }
-    for (unsigned i = 0; i < FINE_CLASSES; i++) {
-        uint64_t count = mw_counter_read(&flow->odd[i]);
-        *objects += count;
-        by_size[i * stride] += count;
-    }
-    for (unsigned i = 0; i < MW_LARGE_CLASSES; i++) {
-        uint64_t count = mw_counter_read(&flow->large[i]);
-        *objects += count;
-        by_size[(FINE_CLASSES + i) * stride] += count;
-    }
-    *bytes += mw_counter_read(&flow->odd_bytes) + mw_counter_read(&flow->large_bytes);
-}
-
-void mw_totals_add_freed(struct mw_totals *totals, const struct mw_counters *counters)
-{
-    add_flow(&counters->freed, &totals->freed_objects, &totals->freed_bytes, &totals->by_size[0].Frees);
-}
-
-void mw_totals_add_allocated(struct mw_totals *totals, const struct mw_counters *counters)
-{
-    add_flow(&counters->allocated, &totals->allocated_objects, &totals->allocated_bytes, &totals->by_size[0].Mallocs);
+    if (usable_bytes <= FINE_LIMIT_BYTES)
+        return usable_bytes ? (unsigned)((usable_bytes - 1) / 16) : 0;
+    unsigned class = FINE_CLASSES + 53 - (unsigned)__builtin_clzll(usable_bytes - 1);
+    return class < MEMWATCH_SIZE_CLASSES ? class : MEMWATCH_SIZE_CLASSES - 1;
 }
 
 uint64_t mw_size_class_bytes(unsigned index)
 {
     if (index < FINE_CLASSES)
         return UINT64_C(16) * (index + 1);
-    return UINT64_C(2048) << (index - FINE_CLASSES);
+    return 2 * FINE_LIMIT_BYTES << (index - FINE_CLASSES);
+}
+
+void mw_others_count(struct mw_others *others, uint64_t usable_bytes, bool shared)
+{
+    uint64_t *count = &others->count[mw_size_class(usable_bytes)];
+    if (shared) {
+        mw_counter_add_shared(count, 1);
+        mw_counter_add_shared(&others->bytes, usable_bytes);
+    } else {
+        mw_counter_add(count, 1);
+        mw_counter_add(&others->bytes, usable_bytes);
+    }
+}
+
+/* Sums of one direction; by_size is the Mallocs or the Frees of the first element of an array of struct
+ * memwatch_size_class. */
+struct sums {
+    uint64_t *objects;
+    uint64_t *bytes;
+    uint64_t *by_size;
+};
+
+static void add_classes(struct sums to, const uint64_t *counts, unsigned classes, struct mw_measure measure)
+{
+    for (unsigned i = 0; i < classes; i++) {
+        uint64_t count = mw_counter_read(&counts[i]);
+        if (!count)
+            continue;
+        uint64_t usable_bytes = i * measure.scale_bytes - measure.overhead_bytes;
+        *to.objects += count;
+        *to.bytes += count * usable_bytes;
+        to.by_size[mw_size_class(usable_bytes) * STRIDE] += count;
+    }
+}
+
+static void add_others(struct sums to, const struct mw_others *others)
+{
+    for (unsigned i = 0; i < MEMWATCH_SIZE_CLASSES; i++) {
+        uint64_t count = mw_counter_read(&others->count[i]);
+        *to.objects += count;
+        to.by_size[i * STRIDE] += count;
+    }
+    *to.bytes += mw_counter_read(&others->bytes);
+}
+
+void mw_totals_add_freed(struct mw_totals *totals, const struct mw_counters *counters, struct mw_measure measure)
+{
+    struct sums sums = {&totals->freed_objects, &totals->freed_bytes, &totals->by_size[0].Frees};
+    add_classes(sums, counters->freed, MW_FREED_CLASSES, measure);
+    add_others(sums, &counters->freed_others);
+}
+
+void mw_totals_add_allocated(struct mw_totals *totals, const struct mw_counters *counters, struct mw_measure measure)
+{
+    struct sums sums = {&totals->allocated_objects, &totals->allocated_bytes, &totals->by_size[0].Mallocs};
+    add_classes(sums, counters->allocated, MW_ALLOCATED_CLASSES, measure);
+    add_others(sums, &counters->allocated_others);
 }

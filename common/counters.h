@@ -2,12 +2,14 @@
  *
  * One thread's heap counters: a single increment a call, from which count, bytes and histogram all derive.
  *
- * The usable sizes that allocators hand out below 1 KiB are multiples of 8: the block's size is the index of its
- * counter, and bytes = the sum over counter * size. Everything else is counted by power of two, with its bytes apart.
+ * A block has a weight, its size as the allocator itself notes it, and small weights are counted by class: the weight
+ * shifted right is the index of the counter. struct mw_measure says what a class means in bytes; there is one a way of
+ * measuring (preload/path_*.c), and a process uses one from its start to its end. All else is counted out of line, by
+ * the API's classes and with its bytes.
  *
  * Threads: written by one thread, read by any, without a lock: every counter only grows, and each increment is one
  * instruction, so that a signal handler that allocates cannot lose one (where the machine has such an instruction).
- * Readers see each counter whole; mw_totals_add says in which order to read.
+ * Readers see each counter whole; mw_totals_add_freed says in which order to read.
  */
 #ifndef MW_COUNTERS_H
 #define MW_COUNTERS_H
@@ -18,21 +20,35 @@
 
 #include "memwatch.h"
 
-#define MW_SMALL_CLASSES 128 /* usable sizes 0, 8, … 1016 */
-#define MW_LARGE_CLASSES 38  /* (2^10, 2^11], (2^11, 2^12], … up to 2^48 */
+#define MW_ALLOCATED_CLASSES 1025
+#define MW_FREED_CLASSES     129
 
-/* Of one direction: blocks allocated, or blocks freed. */
-struct mw_flow {
-    uint64_t small[MW_SMALL_CLASSES];
-    uint64_t large[MW_LARGE_CLASSES];
-    uint64_t odd[64]; /* sizes up to 1 KiB that `small` has no place for, by 16 bytes */
-    uint64_t large_bytes;
-    uint64_t odd_bytes;
+/* Blocks that are counted out of line. */
+struct mw_others {
+    uint64_t count[MEMWATCH_SIZE_CLASSES];
+    uint64_t bytes;
 };
 
+/* Ordered by heat. */
 struct mw_counters {
-    struct mw_flow allocated;
-    struct mw_flow freed;
+    /* How much weight may still be allocated before the slow path is due: the fast path only looks at the sign, so a
+     * grant also bounds the weight, and with it the class, that it ever counts. Below 0 before the thread has begun. */
+    int64_t countdown;
+    uint64_t freed_classes; /* classes below it are freed on the fast path: MW_FREED_CLASSES, or 0 before the start */
+    int64_t sample_left;    /* weight from the end of this grant to the next sample */
+    uint64_t random;
+    uint64_t samples; /* blocks that the countdown has chosen */
+
+    uint64_t freed[MW_FREED_CLASSES];
+    struct mw_others freed_others;
+    struct mw_others allocated_others;
+    uint64_t allocated[MW_ALLOCATED_CLASSES]; /* last: its far end is seldom touched */
+};
+
+/* What the classes mean: class i holds blocks of i * scale_bytes - overhead_bytes usable bytes. */
+struct mw_measure {
+    uint64_t scale_bytes;
+    uint64_t overhead_bytes;
 };
 
 /* Adds to a counter that only this thread writes. */
@@ -42,6 +58,18 @@ static inline void mw_counter_add(uint64_t *counter, uint64_t value)
     __asm__("addq %1, %0" : "+m"(*counter) : "er"(value) : "cc");
 #else
     __atomic_fetch_add(counter, value, __ATOMIC_RELAXED);
+#endif
+}
+
+/* Takes from a counter that only this thread writes. Returns whether it fell below 0. */
+static inline bool mw_counter_take(int64_t *counter, uint64_t value)
+{
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+    bool below;
+    __asm__("subq %2, %1" : "=@ccs"(below), "+m"(*counter) : "er"(value));
+    return below;
+#else
+    return __atomic_sub_fetch(counter, (int64_t)value, __ATOMIC_RELAXED) < 0;
 #endif
 }
 
@@ -56,37 +84,10 @@ static inline uint64_t mw_counter_read(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
 }
 
-/* usable_bytes / 8 where that is exact and below MW_SMALL_CLASSES, else something larger: one rotation, one compare. */
-static inline uint64_t mw_small_class(uint64_t usable_bytes)
-{
-    return usable_bytes >> 3 | usable_bytes << 61;
-}
+/* Counts a block out of line; `shared` where several threads write. */
+void mw_others_count(struct mw_others *others, uint64_t usable_bytes, bool shared);
 
-/* 0 for sizes up to 2^11, 1 for (2^11, 2^12], … */
-static inline unsigned mw_large_class(uint64_t usable_bytes)
-{
-    if (usable_bytes <= 2048)
-        return 0;
-    unsigned class = (unsigned)(63 - __builtin_clzll(usable_bytes - 1)) - 10;
-    return class < MW_LARGE_CLASSES ? class : MW_LARGE_CLASSES - 1;
-}
-
-/* Counts a block that mw_small_class does not take. */
-void mw_flow_count_other(struct mw_flow *flow, uint64_t usable_bytes);
-
-/* Counts any block in counters that several threads write. */
-void mw_flow_count_shared(struct mw_flow *flow, uint64_t usable_bytes);
-
-static inline void mw_flow_count(struct mw_flow *flow, uint64_t usable_bytes)
-{
-    uint64_t class = mw_small_class(usable_bytes);
-    if (__builtin_expect(class < MW_SMALL_CLASSES, 1))
-        mw_counter_add(&flow->small[class], 1);
-    else
-        mw_flow_count_other(flow, usable_bytes);
-}
-
-/* Sums over threads, in Go's classes. */
+/* Sums over threads, in the API's classes. */
 struct mw_totals {
     uint64_t allocated_bytes;
     uint64_t freed_bytes;
@@ -97,10 +98,11 @@ struct mw_totals {
 
 /* Adds what one thread freed. To be called for every thread before mw_totals_add_allocated is for the first: a block
  * is allocated before it is freed, so that live = allocated - freed never comes out below 0. */
-void mw_totals_add_freed(struct mw_totals *totals, const struct mw_counters *counters);
-void mw_totals_add_allocated(struct mw_totals *totals, const struct mw_counters *counters);
+void mw_totals_add_freed(struct mw_totals *totals, const struct mw_counters *counters, struct mw_measure measure);
+void mw_totals_add_allocated(struct mw_totals *totals, const struct mw_counters *counters, struct mw_measure measure);
 
-/* The largest usable size of the class with that index, below MEMWATCH_SIZE_CLASSES. */
+/* The API's class of a size, and the largest usable size of a class. */
+unsigned mw_size_class(uint64_t usable_bytes);
 uint64_t mw_size_class_bytes(unsigned index);
 
 #endif

@@ -57,6 +57,15 @@ static int parse_format(const char *value, enum mw_format *out)
     return 0;
 }
 
+static int parse_sample(const char *value, uint64_t *out_bytes)
+{
+    if (strcmp(value, "off") == 0) {
+        *out_bytes = 0;
+        return 0;
+    }
+    return mw_size_parse(value, out_bytes);
+}
+
 static int parse_amount(const char *value, struct mw_amount *out)
 {
     return mw_amount_parse(value, out);

@@ -17,6 +17,7 @@
     X(INTERVAL, interval_ns, interval, "1s",     "a duration from 10ms to 24h, such as 250ms, 1s, 1.5m", "time from one line to the next") \
     X(OUTPUT,   output,      output,   "stderr", "stderr, stdout, none, fd:N, or a path with a / in it", "where the lines go; a file is appended to") \
     X(FORMAT,   format,      format,   "text",   "text or json",                                         "aligned text, or one JSON object a line") \
+    X(SAMPLE,   sample,      sample,   "512K",   "a size such as 512K, 1 (every block), or off",          "mean distance in allocated bytes between sampled blocks") \
     X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
 /* clang-format on */
 
@@ -31,6 +32,7 @@ struct mw_output_target {
 typedef uint64_t mw_option_interval;
 typedef struct mw_output_target mw_option_output;
 typedef enum mw_format mw_option_format;
+typedef uint64_t mw_option_sample; /* bytes; 0: off */
 typedef struct mw_amount mw_option_amount;
 
 struct mw_options {

@@ -2,6 +2,7 @@
 #include "bootstrap.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define LEAST_ALIGNMENT 16
 
@@ -27,11 +28,20 @@ void *mw_bootstrap_allocate(size_t alignment, size_t size)
             return NULL;
         }
     } while (!__atomic_compare_exchange_n(&used_bytes, &used, start + size, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    ((struct header *)(void *)(mw_bootstrap_arena + start))[-1].size = size;
+    ((struct header *)(void *)(mw_bootstrap_arena + start))[-1].size = size | MW_BOOTSTRAP_MARK;
     return mw_bootstrap_arena + start;
 }
 
 size_t mw_bootstrap_usable_size(const void *block)
 {
-    return ((const struct header *)block)[-1].size;
+    return ((const struct header *)block)[-1].size & ~MW_BOOTSTRAP_MARK;
+}
+
+void *mw_bootstrap_move(const void *block, size_t size, void *(*allocate)(size_t size))
+{
+    size_t old = mw_bootstrap_usable_size(block);
+    void *moved = allocate(size);
+    if (moved)
+        memcpy(moved, block, old < size ? old : size);
+    return moved;
 }

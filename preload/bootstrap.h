@@ -25,7 +25,12 @@ static inline bool mw_bootstrap_owns(const void *block)
 /* Zeroed. alignment is a power of two. NULL with errno ENOMEM when the arena is used up. */
 void *mw_bootstrap_allocate(size_t alignment, size_t size);
 
-/* What malloc_usable_size tells of a block of the arena. */
+/* What malloc_usable_size tells of a block of the arena. The word before the block is its size and a mark that makes
+ * it too large for any path that takes it for the allocator's own note. */
+#define MW_BOOTSTRAP_MARK ((size_t)1 << 62)
 size_t mw_bootstrap_usable_size(const void *block);
+
+/* What realloc does with one: it moves, and stays behind. */
+void *mw_bootstrap_move(const void *block, size_t size, void *(*allocate)(size_t size));
 
 #endif

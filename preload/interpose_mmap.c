@@ -21,7 +21,7 @@ static inline bool from_allocator(const void *return_address)
 static inline void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset,
                         const void *return_address)
 {
-    void *mapped = mw_real.mmap(address, bytes, protection, flags, fd, offset);
+    void *mapped = mw_real_mmap(address, bytes, protection, flags, fd, offset);
     if (mapped != MAP_FAILED && !from_allocator(return_address))
         mw_maps_mapped(mapped, bytes, (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE);
     return mapped;
@@ -42,9 +42,9 @@ EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int 
 EXPORT int munmap(void *address, size_t bytes)
 {
     if (from_allocator(__builtin_return_address(0)))
-        return mw_real.munmap(address, bytes);
+        return mw_real_munmap(address, bytes);
     bool begun = mw_maps_begin();
-    int result = mw_real.munmap(address, bytes);
+    int result = mw_real_munmap(address, bytes);
     if (result == 0)
         mw_maps_unmapped(begun, address, bytes);
     mw_maps_end(begun);
@@ -61,9 +61,9 @@ EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ..
         va_end(arguments);
     }
     if (from_allocator(__builtin_return_address(0)))
-        return mw_real.mremap(old, old_bytes, new_bytes, flags, address);
+        return mw_real_mremap(old, old_bytes, new_bytes, flags, address);
     bool begun = mw_maps_begin();
-    void *moved = mw_real.mremap(old, old_bytes, new_bytes, flags, address);
+    void *moved = mw_real_mremap(old, old_bytes, new_bytes, flags, address);
     if (moved != MAP_FAILED)
         mw_maps_moved(begun, old, flags & MREMAP_DONTUNMAP ? 0 : old_bytes, moved, new_bytes);
     mw_maps_end(begun);

@@ -51,6 +51,7 @@ static void take_counters(struct memwatch_stats *stats)
     stats->Mmaps = maps.mmaps;
     stats->Munmaps = maps.munmaps;
     stats->MmapDrops = maps.drops;
+    stats->Samples = mw_threads_samples();
     memcpy(stats->BySize, totals.by_size, sizeof stats->BySize);
 }
 

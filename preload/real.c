@@ -5,67 +5,147 @@
 #include <errno.h>
 #include <link.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bootstrap.h"
+#include "path.h"
 #include "syscall.h"
 #include "threads.h"
 
-/* Each of these runs until the function beneath it is found; inside the search itself, and where there is nothing to
- * be found, it answers from the bootstrap arena or with the bare system call. */
+/* Each of these stands at the entry until the functions beneath are found; inside the search itself, and where nothing
+ * is to be found, it answers from the bootstrap arena or with the bare system call. */
 
 #define DECLARE_EARLY(result, name, parameters, arguments) static result early_##name parameters;
-MW_REAL_FUNCTIONS(DECLARE_EARLY)
+MW_HEAP_FUNCTIONS(DECLARE_EARLY)
+MW_MAP_FUNCTIONS(DECLARE_EARLY)
 #undef DECLARE_EARLY
 
-struct mw_real mw_real = {
-#define POINT_TO_EARLY(result, name, parameters, arguments) .name = early_##name,
-    MW_REAL_FUNCTIONS(POINT_TO_EARLY)
-#undef POINT_TO_EARLY
-};
+#define DEFINE_ENTRY(result, name, parameters, arguments)                                                              \
+    result(*mw_real_##name) parameters;                                                                                \
+    result(*mw_entry_##name) parameters = early_##name;
+#define DEFINE_MAP(result, name, parameters, arguments) result(*mw_real_##name) parameters = early_##name;
+MW_HEAP_FUNCTIONS(DEFINE_ENTRY)
+MW_MAP_FUNCTIONS(DEFINE_MAP)
+#undef DEFINE_ENTRY
+#undef DEFINE_MAP
 
 struct mw_real_survey mw_real_surveyed;
 
-static bool resolved; /* by whichever thread came first */
+static enum { UNRESOLVED, RESOLVED, UNRESOLVABLE } state; /* by whichever thread came first */
+
+void *mw_real_find(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+/* C23 lets free stand in for these, and glibc has them only from 2.43 on. */
+static void free_for_sized(void *block, size_t size)
+{
+    (void)size;
+    mw_real_free(block);
+}
+
+static void free_for_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    mw_real_free(block);
+}
+
+/* What an allocator above glibc lacks is found in glibc, whose blocks it cannot free: a program that calls these two
+ * would crash with or without us. */
+static void *memalign_for_valloc(size_t size)
+{
+    return mw_real_memalign((size_t)sysconf(_SC_PAGESIZE), size);
+}
+
+static void *memalign_for_pvalloc(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes;
+    if (__builtin_add_overflow(size, page - 1, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return mw_real_memalign(page, bytes & ~(page - 1));
+}
+
+static void mend_mixture(void)
+{
+    if ((void *)mw_real_malloc == mw_real_find("__libc_malloc"))
+        return;
+    if ((void *)mw_real_valloc == mw_real_find("__libc_valloc"))
+        mw_real_valloc = memalign_for_valloc;
+    if ((void *)mw_real_pvalloc == mw_real_find("__libc_pvalloc"))
+        mw_real_pvalloc = memalign_for_pvalloc;
+}
+
+/* dlsym fails for those that this libc does not have; its message stays with dlerror, as for any caller. */
+static bool find_all(void)
+{
+    mw_real_free_sized = free_for_sized;
+    mw_real_free_aligned_sized = free_for_aligned_sized;
+    /* ISO C has no cast from object to function. */
+#define FIND(result, name, parameters, arguments)                                                                      \
+    {                                                                                                                  \
+        void *found = mw_real_find(#name);                                                                             \
+        if (found)                                                                                                     \
+            memcpy(&mw_real_##name, &found, sizeof found);                                                             \
+    }
+    MW_HEAP_FUNCTIONS(FIND)
+    MW_MAP_FUNCTIONS(FIND)
+#undef FIND
+    mend_mixture();
+#define AND_FOUND(result, name, parameters, arguments) &&mw_real_##name
+    return true MW_HEAP_FUNCTIONS(AND_FOUND);
+#undef AND_FOUND
+}
+
+static void enter(const struct mw_path *path)
+{
+    mw_threads_measure(path->measure, path->grant);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#define ENTER(result, name, parameters, arguments) mw_entry_##name = path->name;
+    MW_HEAP_FUNCTIONS(ENTER)
+#undef ENTER
+}
 
 bool mw_real_resolve(void)
 {
     if (mw_thread.resolving)
         return false;
     mw_thread.resolving = true;
-    /* dlsym fails for those that this libc does not have; its message stays with dlerror, as for any caller. */
-#define RESOLVE(result, name, parameters, arguments)                                                                   \
-    {                                                                                                                  \
-        void *found = dlsym(RTLD_NEXT, #name);                                                                         \
-        if (found)                                                                                                     \
-            memcpy(&mw_real.name, &found, sizeof found); /* ISO C has no cast from object to function */               \
-    }
-    MW_REAL_FUNCTIONS(RESOLVE)
-#undef RESOLVE
+    bool found = find_all();
+    if (found)
+        enter(mw_path_glibc_fits() ? &mw_path_glibc : &mw_path_usable);
+    __atomic_store_n(&state, found ? RESOLVED : UNRESOLVABLE, __ATOMIC_RELEASE);
     mw_thread.resolving = false;
-    __atomic_store_n(&resolved, true, __ATOMIC_RELEASE);
-    return true;
+    return found;
 }
 
-/* Has the search found something better than what runs now? */
-#define FOUND(name)                                                                                                    \
-    ((__atomic_load_n(&resolved, __ATOMIC_ACQUIRE) || mw_real_resolve()) && mw_real.name != early_##name)
+/* May the call go on to the path? Else it is ours to answer. */
+static bool is_resolved(void)
+{
+    return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == RESOLVED ||
+           (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == UNRESOLVED && mw_real_resolve());
+}
 
 static void *early_malloc(size_t size)
 {
-    return FOUND(malloc) ? mw_real.malloc(size) : mw_bootstrap_allocate(1, size);
+    return is_resolved() ? mw_entry_malloc(size) : mw_bootstrap_allocate(1, size);
 }
 
 static void early_free(void *block)
 {
-    if (!mw_bootstrap_owns(block) && FOUND(free))
-        mw_real.free(block);
+    if (!mw_bootstrap_owns(block) && is_resolved())
+        mw_entry_free(block);
 }
 
 static void *early_calloc(size_t count, size_t size)
 {
     size_t bytes;
-    if (FOUND(calloc))
-        return mw_real.calloc(count, size);
+    if (is_resolved())
+        return mw_entry_calloc(count, size);
     if (__builtin_mul_overflow(count, size, &bytes)) {
         errno = ENOMEM;
         return NULL;
@@ -75,8 +155,8 @@ static void *early_calloc(size_t count, size_t size)
 
 static void *early_realloc(void *block, size_t size)
 {
-    if (FOUND(realloc))
-        return mw_real.realloc(block, size);
+    if (is_resolved())
+        return mw_entry_realloc(block, size);
     void *moved = mw_bootstrap_allocate(1, size);
     if (moved && block) {
         size_t old = mw_bootstrap_usable_size(block);
@@ -87,18 +167,18 @@ static void *early_realloc(void *block, size_t size)
 
 static void *early_memalign(size_t alignment, size_t size)
 {
-    return FOUND(memalign) ? mw_real.memalign(alignment, size) : mw_bootstrap_allocate(alignment, size);
+    return is_resolved() ? mw_entry_memalign(alignment, size) : mw_bootstrap_allocate(alignment, size);
 }
 
 static void *early_aligned_alloc(size_t alignment, size_t size)
 {
-    return FOUND(aligned_alloc) ? mw_real.aligned_alloc(alignment, size) : mw_bootstrap_allocate(alignment, size);
+    return is_resolved() ? mw_entry_aligned_alloc(alignment, size) : mw_bootstrap_allocate(alignment, size);
 }
 
 static int early_posix_memalign(void **out, size_t alignment, size_t size)
 {
-    if (FOUND(posix_memalign))
-        return mw_real.posix_memalign(out, alignment, size);
+    if (is_resolved())
+        return mw_entry_posix_memalign(out, alignment, size);
     void *block = mw_bootstrap_allocate(alignment, size);
     if (!block)
         return ENOMEM;
@@ -108,36 +188,35 @@ static int early_posix_memalign(void **out, size_t alignment, size_t size)
 
 static void *early_valloc(size_t size)
 {
-    return FOUND(valloc) ? mw_real.valloc(size) : mw_bootstrap_allocate(4096, size);
+    return is_resolved() ? mw_entry_valloc(size) : mw_bootstrap_allocate(4096, size);
 }
 
 static void *early_pvalloc(size_t size)
 {
-    return FOUND(pvalloc) ? mw_real.pvalloc(size) : mw_bootstrap_allocate(4096, (size + 4095) & ~(size_t)4095);
+    return is_resolved() ? mw_entry_pvalloc(size) : mw_bootstrap_allocate(4096, (size + 4095) & ~(size_t)4095);
 }
 
 static size_t early_malloc_usable_size(void *block)
 {
     if (mw_bootstrap_owns(block))
         return mw_bootstrap_usable_size(block);
-    return FOUND(malloc_usable_size) ? mw_real.malloc_usable_size(block) : 0;
+    return is_resolved() ? mw_entry_malloc_usable_size(block) : 0;
 }
 
-/* C23 lets free stand in for the sized ones, and glibc has them only from 2.43 on. */
 static void early_free_sized(void *block, size_t size)
 {
-    if (FOUND(free_sized))
-        mw_real.free_sized(block, size);
+    if (is_resolved())
+        mw_entry_free_sized(block, size);
     else
-        mw_real.free(block);
+        mw_entry_free(block);
 }
 
 static void early_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    if (FOUND(free_aligned_sized))
-        mw_real.free_aligned_sized(block, alignment, size);
+    if (is_resolved())
+        mw_entry_free_aligned_sized(block, alignment, size);
     else
-        mw_real.free(block);
+        mw_entry_free(block);
 }
 
 /* A raw result as libc tells it. */
@@ -151,21 +230,21 @@ static long with_errno(long result)
 
 static void *early_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
-    if (FOUND(mmap))
-        return mw_real.mmap(address, bytes, protection, flags, fd, offset);
+    if (is_resolved())
+        return mw_real_mmap(address, bytes, protection, flags, fd, offset);
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
     return (void *)with_errno(mw_syscall6(SYS_mmap, (long)address, (long)bytes, protection, flags, fd, offset));
 }
 
 static int early_munmap(void *address, size_t bytes)
 {
-    return FOUND(munmap) ? mw_real.munmap(address, bytes) : (int)with_errno(mw_sys_munmap(address, bytes));
+    return is_resolved() ? mw_real_munmap(address, bytes) : (int)with_errno(mw_sys_munmap(address, bytes));
 }
 
 static void *early_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address)
 {
-    if (FOUND(mremap))
-        return mw_real.mremap(old, old_bytes, new_bytes, flags, address);
+    if (is_resolved())
+        return mw_real_mremap(old, old_bytes, new_bytes, flags, address);
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
     return (void *)with_errno(
         mw_syscall6(SYS_mremap, (long)old, (long)old_bytes, (long)new_bytes, flags, (long)address, 0));
@@ -176,7 +255,7 @@ static void *early_mremap(void *old, size_t old_bytes, size_t new_bytes, int fla
 static int survey_module(struct dl_phdr_info *module, size_t info_bytes, void *context)
 {
     struct mw_real_survey *survey = context;
-    uintptr_t allocator = (uintptr_t)mw_real.malloc;
+    uintptr_t allocator = (uintptr_t)mw_real_malloc;
     (void)info_bytes;
     for (int i = 0; i < module->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &module->dlpi_phdr[i];

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The functions beneath us: those that the program would have called without us, found by RTLD_NEXT, so that a
- * preloaded or linked jemalloc, tcmalloc or mimalloc is reached as well as libc.
+ * The functions beneath us, and the functions that stand before them.
  *
- * The pointers are valid from the first instruction to the last: until they are resolved they lead to functions that
- * resolve them, and what dlsym itself allocates meanwhile comes from a bootstrap arena.
+ * mw_real_*:  what the program would have called without us, found by RTLD_NEXT, so that a preloaded or linked
+ * jemalloc, tcmalloc or mimalloc is reached as well as libc. Valid once resolved. mw_entry_*: where our exported
+ * functions jump to. Valid from the first instruction to the last: at first to functions that resolve (what dlsym
+ * itself allocates meanwhile comes from a bootstrap arena), then to a path that counts (path.h).
+ *
  * Any thread. Forwarding through them is as safe as the function forwarded to.
  */
 #ifndef MW_REAL_H
@@ -17,7 +19,7 @@
 
 /* X(result, name, (parameters), (arguments)) */
 /* clang-format off */
-#define MW_REAL_FUNCTIONS(X) \
+#define MW_HEAP_FUNCTIONS(X) \
     X(void *, malloc,             (size_t size),                                (size)) \
     X(void,   free,               (void *block),                                (block)) \
     X(void *, calloc,             (size_t count, size_t size),                  (count, size)) \
@@ -29,23 +31,31 @@
     X(void *, pvalloc,            (size_t size),                                (size)) \
     X(size_t, malloc_usable_size, (void *block),                                (block)) \
     X(void,   free_sized,         (void *block, size_t size),                   (block, size)) \
-    X(void,   free_aligned_sized, (void *block, size_t alignment, size_t size), (block, alignment, size)) \
-    X(void *, mmap,               (void *address, size_t bytes, int protection, int flags, int fd, off_t offset), \
-                                  (address, bytes, protection, flags, fd, offset)) \
-    X(int,    munmap,             (void *address, size_t bytes),                (address, bytes)) \
-    X(void *, mremap,             (void *old, size_t old_bytes, size_t new_bytes, int flags, void *address), \
-                                  (old, old_bytes, new_bytes, flags, address))
+    X(void,   free_aligned_sized, (void *block, size_t alignment, size_t size), (block, alignment, size))
+
+#define MW_MAP_FUNCTIONS(X) \
+    X(void *, mmap,   (void *address, size_t bytes, int protection, int flags, int fd, off_t offset), \
+                      (address, bytes, protection, flags, fd, offset)) \
+    X(int,    munmap, (void *address, size_t bytes), (address, bytes)) \
+    X(void *, mremap, (void *old, size_t old_bytes, size_t new_bytes, int flags, void *address), \
+                      (old, old_bytes, new_bytes, flags, address))
 /* clang-format on */
 
-struct mw_real {
-#define MW_REAL_MEMBER(result, name, parameters, arguments) result(*name) parameters;
-    MW_REAL_FUNCTIONS(MW_REAL_MEMBER)
-#undef MW_REAL_MEMBER
-};
+/* One variable a function, not a struct: a jump through it is then a single instruction. */
+#pragma GCC visibility push(hidden) /* or the compiler would look for them in the global offset table */
+#define MW_REAL_DECLARE(result, name, parameters, arguments)  extern result(*mw_real_##name) parameters;
+#define MW_ENTRY_DECLARE(result, name, parameters, arguments) extern result(*mw_entry_##name) parameters;
+MW_HEAP_FUNCTIONS(MW_REAL_DECLARE)
+MW_HEAP_FUNCTIONS(MW_ENTRY_DECLARE)
+MW_MAP_FUNCTIONS(MW_REAL_DECLARE)
+#undef MW_REAL_DECLARE
+#undef MW_ENTRY_DECLARE
+#pragma GCC visibility pop
 
-extern struct mw_real mw_real;
+/* The function of that name beneath us; NULL: there is none. */
+void *mw_real_find(const char *name);
 
-/* Finds them all now. False where this thread is already at it (dlsym has called us). */
+/* Finds them all now, and the path. False where this thread is already at it (dlsym has called us). */
 bool mw_real_resolve(void);
 
 /* Where the code of the allocator beneath us lies, so that its own mmap calls can be told from the program's, and how

@@ -12,8 +12,10 @@
 #include "maps.h"
 #include "monitor.h"
 #include "options.h"
+#include "path.h"
 #include "readings.h"
 #include "real.h"
+#include "sampler.h"
 #include "syscall.h"
 #include "text.h"
 #include "threads.h"
@@ -51,8 +53,10 @@ __attribute__((constructor)) static void start(void)
     int saved = errno;
     mw_real_resolve();
     mw_real_survey();
-    mw_threads_start();
     mw_options_parse(&options, environ, say, NULL);
+    mw_sampler_set_mean(options.sample);
+    mw_path_glibc_read_environment(environ);
+    mw_threads_start();
     mw_memory_limit_start(options.limit);
     mw_trim_start();
     mw_readings_start();

@@ -19,38 +19,52 @@
 
 /* All of a thread's state, in the static TLS block: small, without a destructor. */
 struct mw_thread {
-    struct mw_counters *counters; /* NULL: none yet, or none any more */
+    struct mw_counters *counters; /* never NULL; until the thread has begun, and after its end, mw_threads_nobody */
     bool ended;                   /* its slot is given back */
     bool resolving;               /* in dlsym on our behalf */
     bool in_maps;                 /* holds the lock of maps.c */
     bool holds_maps_over_fork;
 };
 
+#pragma GCC visibility push(hidden) /* or the compiler would look for them in the global offset table */
 extern __thread struct mw_thread mw_thread __attribute__((tls_model("initial-exec")));
 
-/* For a thread without counters: takes a slot, or counts in the shared one. */
-void mw_threads_count_allocated_slow(uint64_t usable_bytes);
-void mw_threads_count_freed_slow(uint64_t usable_bytes);
+/* Counters that send every call to the slow path. */
+extern struct mw_counters mw_threads_nobody;
 
-static inline void mw_count_allocated(uint64_t usable_bytes)
+extern int64_t mw_threads_grant;
+#pragma GCC visibility pop
+
+/* The common reason for the slow path: the grant is used up, and the next sample still to come. False: it is not that.
+ * The block's weight has been taken from the countdown already. Never grants more than the grant, whatever a signal
+ * handler does in between: it bounds the classes that the fast path counts. */
+static inline bool mw_threads_renew_grant(struct mw_counters *counters)
 {
-    struct mw_counters *counters = mw_thread.counters;
-    if (__builtin_expect(counters != NULL, 1))
-        mw_flow_count(&counters->allocated, usable_bytes);
-    else
-        mw_threads_count_allocated_slow(usable_bytes);
+    int64_t left = counters->countdown + counters->sample_left;
+    if (left < 0)
+        return false;
+    int64_t grant = __atomic_load_n(&mw_threads_grant, __ATOMIC_RELAXED);
+    int64_t next = left < grant ? left : grant;
+    __atomic_store_n(&counters->sample_left, left - next, __ATOMIC_RELAXED);
+    __atomic_store_n(&counters->countdown, next, __ATOMIC_RELAXED);
+    return true;
 }
 
-static inline void mw_count_freed(uint64_t usable_bytes)
-{
-    struct mw_counters *counters = mw_thread.counters;
-    if (__builtin_expect(counters != NULL, 1))
-        mw_flow_count(&counters->freed, usable_bytes);
-    else
-        mw_threads_count_freed_slow(usable_bytes);
-}
+/* All other reasons: the thread has not begun, has ended, or the block is due to be sampled. */
+void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes);
+void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes);
 
-/* Makes threads give their slots back when they end. Once, before the program starts threads. */
+/* Counts in the thread's own counters, which it has, by its class where that says all, else out of line. */
+void mw_threads_count_allocated(uint64_t class, uint64_t usable_bytes);
+
+/* What the classes mean and how much weight the fast path may count. Before the first call is counted. */
+void mw_threads_measure(struct mw_measure measure, int64_t grant);
+
+/* From now on no fast path counts more than that weight at a time. */
+void mw_threads_lower_grant(int64_t grant);
+
+/* Makes threads give their slots back when they end, and lets sampling begin. Once, before the program starts threads.
+ */
 void mw_threads_start(void);
 
 /* In the child of a fork: only the calling thread is left. */
@@ -58,5 +72,8 @@ void mw_threads_after_fork(void);
 
 /* The sums over all threads, those that ended too. */
 void mw_threads_sum(struct mw_totals *totals);
+
+/* Blocks that sampling has chosen. */
+uint64_t mw_threads_samples(void);
 
 #endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "sampler.h"
+
+#include <string.h>
+
+static uint64_t mean_bytes;
+
+void mw_sampler_set_mean(uint64_t bytes)
+{
+    __atomic_store_n(&mean_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+/* splitmix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014): good from any state. */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+/* The natural logarithm of a positive normal number, to about 1e-15: libm is not ours to load. With x = m * 2^e and m
+ * near 1, ln m = 2 atanh((m - 1) / (m + 1)), whose series converges fast. */
+static double natural_log(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int exponent = (int)(bits >> 52) - 1023;
+    bits = (bits & 0x000fffffffffffff) | 0x3ff0000000000000;
+    double m;
+    memcpy(&m, &bits, sizeof m); /* in [1, 2) */
+    if (m > 1.4142135623730951) {
+        m /= 2;
+        exponent++;
+    }
+    double s = (m - 1) / (m + 1); /* at most 0.172 */
+    double square = s * s;
+    double sum = 0;
+    for (int k = 19; k >= 1; k -= 2)
+        sum = sum * square + 1.0 / k;
+    return 2 * s * sum + exponent * 0.6931471805599453;
+}
+
+int64_t mw_sampler_next(uint64_t *random)
+{
+    uint64_t mean = __atomic_load_n(&mean_bytes, __ATOMIC_RELAXED);
+    if (mean == 0)
+        return MW_SAMPLER_NEVER;
+    if (mean == 1)
+        return 0;
+    double uniform = (double)((next_random(random) >> 11) + 1) * 0x1p-53; /* in (0, 1] */
+    double distance = -natural_log(uniform) * (double)mean;
+    return distance < (double)MW_SAMPLER_NEVER ? (int64_t)distance : MW_SAMPLER_NEVER;
+}
