@@ -57,6 +57,19 @@ static int parse_format(const char *value, enum mw_format *out)
     return 0;
 }
 
+static int parse_monitor(const char *value, enum mw_monitor_kind *out)
+{
+    static const char *const names[] = {
+        [MW_MONITOR_AUTO] = "auto", [MW_MONITOR_THREAD] = "thread", [MW_MONITOR_OFF] = "off"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *out = (enum mw_monitor_kind)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 static int parse_sample(const char *value, uint64_t *out_bytes)
 {
     if (strcmp(value, "off") == 0) {

@@ -17,9 +17,12 @@
     X(INTERVAL, interval_ns, interval, "1s",     "a duration from 10ms to 24h, such as 250ms, 1s, 1.5m", "time from one line to the next") \
     X(OUTPUT,   output,      output,   "stderr", "stderr, stdout, none, fd:N, or a path with a / in it", "where the lines go; a file is appended to") \
     X(FORMAT,   format,      format,   "text",   "text or json",                                         "aligned text, or one JSON object a line") \
+    X(MONITOR,  monitor,     monitor,  "auto",   "auto, thread or off",                                  "auto: a thread that libc does not know of, which costs a single-threaded program nothing; thread: an ordinary one; off: neither lines nor limit") \
     X(SAMPLE,   sample,      sample,   "512K",   "a size such as 512K, 1 (every block), or off",          "mean distance in allocated bytes between sampled blocks") \
     X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
 /* clang-format on */
+
+enum mw_monitor_kind { MW_MONITOR_AUTO, MW_MONITOR_THREAD, MW_MONITOR_OFF };
 
 enum mw_format { MW_FORMAT_TEXT, MW_FORMAT_JSON };
 
@@ -32,6 +35,7 @@ struct mw_output_target {
 typedef uint64_t mw_option_interval;
 typedef struct mw_output_target mw_option_output;
 typedef enum mw_format mw_option_format;
+typedef enum mw_monitor_kind mw_option_monitor;
 typedef uint64_t mw_option_sample; /* bytes; 0: off */
 typedef struct mw_amount mw_option_amount;
 

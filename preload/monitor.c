@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -10,12 +12,15 @@
 #include "limiter.h"
 #include "memory_limit.h"
 #include "output.h"
+#include "rawthread.h"
 #include "readings.h"
 #include "syscall.h"
 #include "trim.h"
 
 #define STACK_BYTES     ((size_t)256 * 1024)
 #define LONGEST_STEP_NS UINT64_C(1000000000) /* the limit is looked at this often, however seldom a line is printed */
+#define LOOK_OFTEN_NS   UINT64_C(1000000000) /* for so long after a trim was asked for … */
+#define LOOK_STEP_NS    UINT64_C(10000000)   /* … it is looked for this often */
 #define CGROUP_STEPS    60                   /* how often to see whether the process was moved */
 
 /* The monitor's own, but for what is read through the functions below. */
@@ -27,7 +32,17 @@ static struct {
     struct memwatch_stats stats;
     char comm[MW_COMM_BYTES];
     uint64_t drops;
-    size_t stack_bytes; /* 0: not running */
+    size_t stack_bytes;
+    bool is_running;
+    bool is_raw; /* a thread that libc does not know of */
+    struct mw_raw_thread raw;
+    int stopping; /* a futex */
+    struct mw_trim_asked {
+        bool pending;
+        uint64_t since_ns;
+        uint64_t rss_before_bytes;
+        struct mw_limiter_readings readings;
+    } request;
     bool said_uncounted;
     bool said_unknown_allocator;
     char line[MW_JSON_LINE_BYTES];
@@ -66,20 +81,59 @@ static void note_once(bool *said, const char *note)
     PRINT(note_, note);
 }
 
-static void keep_limit(uint64_t now_ns)
+static void trimmed(struct mw_limiter_readings readings, struct mw_trim_event event)
 {
-    struct mw_limiter_readings readings = mw_memory_limit_now(&monitor.stats);
-    struct mw_trim_event event;
-    if (mw_limiter_step(&monitor.limiter, readings, now_ns) != MW_LIMITER_TRIM)
-        return;
-    if (mw_trim(false, &event)) {
-        note_once(&monitor.said_unknown_allocator,
-                  "past the limit, but the allocator of this program is not known: it is only watched");
-        return;
-    }
     mw_limiter_trimmed(&monitor.limiter, readings, event.returned_bytes, mw_clock_ns(CLOCK_MONOTONIC));
     event.limit_bytes = readings.limit_bytes;
     PRINT(trim_, &event);
+}
+
+/* The monitor may not trim itself: it asks, and looks again soon. */
+static int ask_for_trim(struct mw_limiter_readings readings, uint64_t now_ns)
+{
+    int error = mw_trim_request();
+    if (error)
+        return error;
+    monitor.request = (struct mw_trim_asked){
+        .pending = true, .since_ns = now_ns, .readings = readings, .rss_before_bytes = monitor.stats.RSS};
+    return 0;
+}
+
+static int trim_at_once(struct mw_limiter_readings readings)
+{
+    struct mw_trim_event event;
+    int error = mw_trim(false, &event);
+    if (!error)
+        trimmed(readings, event);
+    return error;
+}
+
+static void keep_limit(uint64_t now_ns)
+{
+    struct mw_limiter_readings readings = mw_memory_limit_now(&monitor.stats);
+    if (monitor.request.pending || mw_limiter_step(&monitor.limiter, readings, now_ns) != MW_LIMITER_TRIM)
+        return;
+    if (monitor.is_raw ? ask_for_trim(readings, now_ns) : trim_at_once(readings))
+        note_once(&monitor.said_unknown_allocator,
+                  "past the limit, but the allocator of this program is not known: it is only watched");
+}
+
+/* Looks whether the program has served the request. */
+static void fetch_trim(void)
+{
+    uint64_t pause_ns;
+    if (!monitor.request.pending || !mw_trim_fetch(&pause_ns))
+        return;
+    mw_readings_take(&monitor.probe, &monitor.stats, monitor.comm);
+    uint64_t before = monitor.request.rss_before_bytes;
+    uint64_t after = monitor.stats.RSS;
+    struct mw_trim_event event = {.rss_before_bytes = before,
+                                  .rss_after_bytes = after,
+                                  .returned_bytes = before > after ? before - after : 0,
+                                  .pause_ns = pause_ns};
+    monitor.request.pending = false;
+    mw_trim_account_released(event.returned_bytes);
+    trimmed(monitor.request.readings, event);
 }
 
 static void step(uint64_t now_ns, bool line_is_due)
@@ -93,33 +147,71 @@ static void step(uint64_t now_ns, bool line_is_due)
     keep_limit(now_ns);
 }
 
-static void *run(void *unused)
+/* Sleeps until then, or until the monitor is to stop: true. */
+static bool sleep_until(uint64_t monotonic_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(monotonic_ns / 1000000000),
+                             .tv_nsec = (long)(monotonic_ns % 1000000000)};
+    while (!__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE)) {
+        long result = mw_syscall6(SYS_futex, (long)&monitor.stopping, FUTEX_WAIT_BITSET_PRIVATE, 0, (long)&until, 0,
+                                  FUTEX_BITSET_MATCH_ANY);
+        if (result == -ETIMEDOUT)
+            return false;
+    }
+    return true;
+}
+
+/* When the monitor is to look again: at its next step, or sooner while a trim is under way. */
+static uint64_t next_look_ns(uint64_t next_step_ns)
+{
+    uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    bool is_soon = monitor.request.pending && now_ns - monitor.request.since_ns < LOOK_OFTEN_NS;
+    return is_soon && now_ns + LOOK_STEP_NS < next_step_ns ? now_ns + LOOK_STEP_NS : next_step_ns;
+}
+
+/* The monitor's life, until it is told to stop. */
+static void watch(void)
 {
     uint64_t interval_ns = monitor.options->interval_ns;
     uint64_t step_ns = interval_ns < LONGEST_STEP_NS ? interval_ns : LONGEST_STEP_NS;
-    uint64_t next_step_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    uint64_t next_line_ns = next_step_ns + interval_ns;
-    (void)unused;
+    uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    uint64_t next_step_ns = start_ns + step_ns;
+    uint64_t next_line_ns = start_ns + interval_ns;
+    uint64_t steps = 0;
     mw_syscall6(SYS_prctl, PR_SET_NAME, (long)"memwatch", 0, 0, 0, 0);
-    for (uint64_t steps = 1;; steps++) {
-        next_step_ns += step_ns;
-        while (mw_sys_sleep_until(next_step_ns) == -EINTR)
-            ;
+    while (!sleep_until(next_look_ns(next_step_ns))) {
         uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
+        fetch_trim();
+        if (now_ns < next_step_ns)
+            continue;
         bool line_is_due = now_ns >= next_line_ns;
-        if (steps % CGROUP_STEPS == 0)
+        if (++steps % CGROUP_STEPS == 0)
             mw_probe_forget_cgroup(&monitor.probe);
         step(now_ns, line_is_due);
         /* After a stop or a long trim, go on from here: nobody wants the lines that were missed. */
-        if (next_step_ns + step_ns < now_ns)
-            next_step_ns = now_ns;
+        next_step_ns = next_step_ns + 2 * step_ns < now_ns ? now_ns + step_ns : next_step_ns + step_ns;
         if (line_is_due)
             next_line_ns = next_line_ns + interval_ns > now_ns ? next_line_ns + interval_ns : now_ns + interval_ns;
     }
+}
+
+static void *run_pthread(void *unused)
+{
+    (void)unused;
+    watch();
     return NULL;
 }
 
-static int start_thread(size_t stack_bytes)
+static void run_raw(void)
+{
+    if (mw_raw_thread_shed_privilege())
+        watch();
+    else
+        PRINT(note_, "no lines: the monitor could not give up its privilege (MEMWATCH_MONITOR=thread needs not)");
+    mw_raw_thread_exit();
+}
+
+static int start_pthread(size_t stack_bytes)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -130,49 +222,77 @@ static int start_thread(size_t stack_bytes)
         pthread_attr_setstacksize(&attributes, stack_bytes);
     pthread_attr_getstacksize(&attributes, &monitor.stack_bytes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    error = pthread_create(&thread, &attributes, run, NULL);
+    error = pthread_create(&thread, &attributes, run_pthread, NULL);
     pthread_attr_destroy(&attributes);
-    if (error)
-        monitor.stack_bytes = 0;
     return error;
 }
 
 /* With every signal blocked, which the new thread inherits. */
-static int start(void)
+static int start_blocked(void)
 {
     sigset_t all;
     sigset_t before;
-    monitor.probe.held = true;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = start_thread(STACK_BYTES);
+    int error = start_pthread(STACK_BYTES);
     if (error == EINVAL)
-        error = start_thread(0); /* the program's static TLS does not fit into a small stack */
+        error = start_pthread(0); /* the program's static TLS does not fit into a small stack */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
+}
+
+static int start(void)
+{
+    monitor.probe.held = true;
+    monitor.stopping = 0;
+    if (monitor.is_raw)
+        return mw_raw_thread_start(&monitor.raw, run_raw);
+    return start_blocked();
 }
 
 int mw_monitor_start(const struct mw_options *options)
 {
     monitor.options = options;
     int output_error = mw_output_open(&monitor.output, options->output);
+    if (options->monitor == MW_MONITOR_OFF)
+        return output_error;
+    monitor.is_raw = options->monitor == MW_MONITOR_AUTO && mw_raw_thread_is_possible();
     int error = start();
+    monitor.is_running = !error;
     return error ? error : output_error;
 }
 
 void mw_monitor_start_in_child(void)
 {
-    if (!monitor.stack_bytes)
+    if (!monitor.is_running)
         return;
     mw_probe_drop(&monitor.probe);
+    mw_trim_after_fork();
     monitor.limiter = (struct mw_limiter){0};
-    monitor.stack_bytes = 0;
-    start();
+    monitor.request.pending = false;
+    monitor.is_running = start() == 0;
+}
+
+bool mw_monitor_pause(void)
+{
+    if (!monitor.is_running || !monitor.is_raw)
+        return false;
+    monitor.is_running = false;
+    __atomic_store_n(&monitor.stopping, 1, __ATOMIC_RELEASE);
+    mw_syscall6(SYS_futex, (long)&monitor.stopping, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
+    mw_raw_thread_wait(&monitor.raw);
+    return true;
+}
+
+void mw_monitor_resume(bool paused)
+{
+    if (paused)
+        monitor.is_running = start() == 0;
 }
 
 unsigned mw_monitor_threads(void)
 {
-    return monitor.stack_bytes ? 1 : 0;
+    return monitor.is_running ? 1 : 0;
 }
 
 uint64_t mw_monitor_stack_bytes(void)

@@ -6,16 +6,22 @@
 #ifndef MW_MONITOR_H
 #define MW_MONITOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "options.h"
 
-/* Starts it. The options stay the caller's, and stay. Where no thread can be had the program runs on without: a
+/* Starts it, as the options say. They stay the caller's. Where no thread can be had the program runs on without: a
  * negative errno value. */
 int mw_monitor_start(const struct mw_options *options);
 
 /* In the child of a fork, which has no monitor yet. */
 void mw_monitor_start_in_child(void);
+
+/* Stops the monitor where that is a thread that libc does not know of, for a call that the kernel allows only to a
+ * process of one thread; and starts it again. Nobody else may call at the same time. */
+bool mw_monitor_pause(void);
+void mw_monitor_resume(bool paused);
 
 /* How many of the process's threads are ours: 0 or 1. Any thread. */
 unsigned mw_monitor_threads(void);

@@ -19,20 +19,25 @@
 #include "bootstrap.h"
 #include "path.h"
 #include "threads.h"
+#include "trim.h"
 
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 /* The slow halves weigh anew, so that the fast ones need to keep nothing for them, and end in a jump to them. */
 
-static __attribute__((noinline, cold)) void *counted_slow(void *block)
+static __attribute__((noinline)) void *counted_slow(void *block)
 {
     uint64_t weight = weigh(block);
+    uint64_t class = class_of(weight);
     struct mw_counters *counters = mw_thread.counters;
-    if (LIKELY(mw_threads_renew_grant(counters)))
-        mw_threads_count_allocated(class_of(weight), usable_bytes(weight));
+    if (UNLIKELY(!mw_threads_renew_grant(counters)))
+        mw_threads_allocated_slow(class, usable_bytes(weight));
+    else if (LIKELY(class < MW_ALLOCATED_CLASSES && !is_of_another_kind(weight)))
+        mw_counter_add(&counters->allocated[class], 1);
     else
-        mw_threads_allocated_slow(class_of(weight), usable_bytes(weight));
+        mw_others_count(&counters->allocated_others, usable_bytes(weight), false);
+    mw_trim_serve();
     return block;
 }
 
@@ -77,12 +82,13 @@ static inline void count_freed(uint64_t weight)
         mw_threads_freed_slow(class, usable_bytes(weight));
 }
 
-static __attribute__((noinline, cold)) void free_slow(void *block)
+static __attribute__((noinline)) void free_slow(void *block)
 {
     if (mw_bootstrap_owns(block))
         return;
     count_freed(weigh(block));
     mw_real_free(block);
+    mw_trim_serve();
 }
 
 static void path_free(void *block)

@@ -16,7 +16,7 @@ struct slot {
     uint32_t next_free; /* index + 1 of the next in the free list; 0: the last */
 } __attribute__((aligned(4096)));
 
-_Static_assert(sizeof(struct slot) == 3 * 4096, "a slot is three pages");
+_Static_assert(sizeof(struct slot) == 4 * 4096, "a slot is four pages");
 _Static_assert(offsetof(struct mw_counters, allocated[128]) <= 4096, "small blocks need one page only");
 _Static_assert(sizeof(struct mw_thread) <= 16, "little static TLS: programs have hardly any to spare");
 
@@ -167,12 +167,6 @@ void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes)
         __atomic_store_n(&counters->sample_left, mw_sampler_next(&counters->random), __ATOMIC_RELAXED);
     }
     mw_threads_renew_grant(counters);
-    mw_threads_count_allocated(class, usable_bytes);
-}
-
-void mw_threads_count_allocated(uint64_t class, uint64_t usable_bytes)
-{
-    struct mw_counters *counters = mw_thread.counters;
     if (class < MW_ALLOCATED_CLASSES && usable_bytes == class * measure.scale_bytes - measure.overhead_bytes)
         mw_counter_add(&counters->allocated[class], 1);
     else

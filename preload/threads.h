@@ -54,9 +54,6 @@ static inline bool mw_threads_renew_grant(struct mw_counters *counters)
 void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes);
 void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes);
 
-/* Counts in the thread's own counters, which it has, by its class where that says all, else out of line. */
-void mw_threads_count_allocated(uint64_t class, uint64_t usable_bytes);
-
 /* What the classes mean and how much weight the fast path may count. Before the first call is counted. */
 void mw_threads_measure(struct mw_measure measure, int64_t grant);
 

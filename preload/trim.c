@@ -47,14 +47,32 @@ static uint64_t rss_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Trims and accounts for it, but for what came back. Returns the time it took. */
+static uint64_t trim_now(void)
+{
+    uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    malloc_trim_beneath(0);
+    uint64_t pause_ns = mw_clock_ns(CLOCK_MONOTONIC) - start_ns;
+    mw_counter_add_shared(&account.total_ns, pause_ns);
+    __atomic_store_n(&account.last_unix_ns, mw_clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
+    uint64_t index = __atomic_fetch_add(&account.count, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&account.pause_ns[index % MEMWATCH_PAUSES], pause_ns, __ATOMIC_RELAXED);
+    return pause_ns;
+}
+
+void mw_trim_account_released(uint64_t bytes)
+{
+    mw_counter_add_shared(&account.released_bytes, bytes);
+}
+
 int mw_trim(bool forced, struct mw_trim_event *event)
 {
     if (!malloc_trim_beneath)
         return -ENOTSUP;
     uint64_t before = rss_bytes();
-    uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    malloc_trim_beneath(0);
-    uint64_t pause_ns = mw_clock_ns(CLOCK_MONOTONIC) - start_ns;
+    if (forced)
+        mw_counter_add_shared(&account.forced, 1);
+    uint64_t pause_ns = trim_now();
     uint64_t after = rss_bytes();
     *event = (struct mw_trim_event){
         .rss_before_bytes = before,
@@ -62,14 +80,48 @@ int mw_trim(bool forced, struct mw_trim_event *event)
         .returned_bytes = before > after ? before - after : 0,
         .pause_ns = pause_ns,
     };
-    mw_counter_add_shared(&account.total_ns, pause_ns);
-    mw_counter_add_shared(&account.released_bytes, event->returned_bytes);
-    if (forced)
-        mw_counter_add_shared(&account.forced, 1);
-    __atomic_store_n(&account.last_unix_ns, mw_clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
-    uint64_t index = __atomic_fetch_add(&account.count, 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&account.pause_ns[index % MEMWATCH_PAUSES], pause_ns, __ATOMIC_RELAXED);
+    mw_trim_account_released(event->returned_bytes);
     return 0;
+}
+
+int mw_trim_request_state = MW_TRIM_IDLE;
+static uint64_t served_pause_ns; /* the server's until DONE, then the monitor's */
+
+/* Moves the state on; false: somebody else has. */
+static bool move_on(int from, int to)
+{
+    return __atomic_compare_exchange_n(&mw_trim_request_state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+int mw_trim_request(void)
+{
+    if (!malloc_trim_beneath)
+        return -ENOTSUP;
+    move_on(MW_TRIM_IDLE, MW_TRIM_REQUESTED);
+    return 0;
+}
+
+void mw_trim_serve_request(void)
+{
+    int saved = errno;
+    if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING)) {
+        served_pause_ns = trim_now();
+        move_on(MW_TRIM_RUNNING, MW_TRIM_DONE);
+    }
+    errno = saved;
+}
+
+bool mw_trim_fetch(uint64_t *pause_ns)
+{
+    if (__atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE) != MW_TRIM_DONE)
+        return false;
+    *pause_ns = served_pause_ns;
+    return move_on(MW_TRIM_DONE, MW_TRIM_IDLE);
+}
+
+void mw_trim_after_fork(void)
+{
+    __atomic_store_n(&mw_trim_request_state, MW_TRIM_IDLE, __ATOMIC_RELAXED);
 }
 
 void mw_trim_read(struct memwatch_stats *stats)

@@ -15,8 +15,36 @@
 void mw_trim_start(void);
 
 /* Trims, on the calling thread; takes the allocator's locks. forced: the program has asked for it.
- * Returns 0 and fills *event, or -ENOTSUP: the allocator is not one that we know how to ask. Any thread. */
+ * Returns 0 and fills *event, or -ENOTSUP: the allocator is not one that we know how to ask. Any thread of libc's. */
 int mw_trim(bool forced, struct mw_trim_event *event);
+
+/* A trim by request: the monitor may not call the allocator, so it asks, a thread of the program serves when it comes
+ * by the slow path of malloc or free, and the monitor fetches the result. */
+
+#pragma GCC visibility push(hidden) /* or the compiler would look for it in the global offset table */
+extern int mw_trim_request_state;
+#pragma GCC visibility pop
+enum { MW_TRIM_IDLE, MW_TRIM_REQUESTED, MW_TRIM_RUNNING, MW_TRIM_DONE };
+
+/* -ENOTSUP as above; 0 also where a request stands already. */
+int mw_trim_request(void);
+
+/* True once a request is served: *pause_ns is what it took. What came back is for the caller to measure and to
+ * account. */
+bool mw_trim_fetch(uint64_t *pause_ns);
+void mw_trim_account_released(uint64_t bytes);
+
+/* In the child of a fork: forgets the request. */
+void mw_trim_after_fork(void);
+
+void mw_trim_serve_request(void);
+
+/* On a slow path, holding nothing. errno is left alone. */
+static inline void mw_trim_serve(void)
+{
+    if (__builtin_expect(__atomic_load_n(&mw_trim_request_state, __ATOMIC_RELAXED) == MW_TRIM_REQUESTED, 0))
+        mw_trim_serve_request();
+}
 
 /* Fills in NumTrim, NumForcedTrim, LastTrim, PauseTotalNs, PauseNs, TrimReleased and TrimCPUFraction.
  * Any thread, async-signal-safe. */
