@@ -96,7 +96,7 @@ void mw_proc_status_parse(const char *text, struct mw_proc_status *status)
     } fields[] = {
         {"VmRSS", &status->vm_rss_bytes},   {"VmHWM", &status->vm_hwm_bytes}, {"VmSwap", &status->vm_swap_bytes},
         {"VmData", &status->vm_data_bytes}, {"VmStk", &status->vm_stk_bytes}, {"RssAnon", &status->rss_anon_bytes},
-        {"Threads", &status->threads},
+        {"Threads", &status->threads},      {"Seccomp", &status->seccomp},
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         mw_key_value(text, fields[i].key, fields[i].out);

@@ -19,6 +19,7 @@ struct mw_proc_status {
     uint64_t vm_stk_bytes;
     uint64_t rss_anon_bytes;
     uint64_t threads;
+    uint64_t seccomp; /* 0: none; of the thread whose file it is, while the sizes are the process's */
 };
 
 /* Fills *status from the text of /proc/PID/status; what the text does not hold is 0. */

@@ -15,7 +15,7 @@ EXPORT int memwatch_v1_read_stats(struct memwatch_stats *stats, size_t stats_byt
 {
     struct memwatch_stats now;
     struct mw_probe probe = {0};
-    mw_readings_take(&probe, &now, NULL);
+    mw_readings_take(&probe, &now);
     memcpy(stats, &now, stats_bytes < sizeof now ? stats_bytes : sizeof now);
     if (stats_bytes > sizeof now)
         memset((char *)stats + sizeof now, 0, stats_bytes - sizeof now);
@@ -35,7 +35,7 @@ EXPORT int64_t memwatch_v1_set_memory_limit(int64_t limit_bytes)
 {
     struct memwatch_stats now;
     struct mw_probe probe = {0};
-    mw_readings_take(&probe, &now, NULL);
+    mw_readings_take(&probe, &now);
     if (limit_bytes >= 0)
         mw_memory_limit_set(limit_bytes);
     return now.NextTrim && now.NextTrim <= INT64_MAX ? (int64_t)now.NextTrim : INT64_MAX;

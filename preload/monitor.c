@@ -32,6 +32,7 @@ static struct {
     struct memwatch_stats stats;
     char comm[MW_COMM_BYTES];
     uint64_t drops;
+    uint64_t seccomp_at_start;
     size_t stack_bytes;
     bool is_running;
     bool is_raw; /* a thread that libc does not know of */
@@ -56,6 +57,7 @@ static void write_line(const struct mw_text *line)
 
 static struct mw_identity identity(void)
 {
+    mw_readings_comm(&monitor.probe, monitor.comm);
     return (struct mw_identity){
         .pid = mw_sys_getpid(), .comm = monitor.comm, .time_unix_ns = mw_clock_ns(CLOCK_REALTIME)};
 }
@@ -124,7 +126,7 @@ static void fetch_trim(void)
     uint64_t pause_ns;
     if (!monitor.request.pending || !mw_trim_fetch(&pause_ns))
         return;
-    mw_readings_take(&monitor.probe, &monitor.stats, monitor.comm);
+    mw_readings_take(&monitor.probe, &monitor.stats);
     uint64_t before = monitor.request.rss_before_bytes;
     uint64_t after = monitor.stats.RSS;
     struct mw_trim_event event = {.rss_before_bytes = before,
@@ -136,15 +138,25 @@ static void fetch_trim(void)
     trimmed(monitor.request.readings, event);
 }
 
-static void step(uint64_t now_ns, bool line_is_due)
+/* Has the program put a filter on our system calls, which may kill it for one of them? */
+static bool is_sandboxed(void)
 {
-    mw_readings_take(&monitor.probe, &monitor.stats, monitor.comm);
+    return monitor.probe.seccomp != monitor.seccomp_at_start;
+}
+
+/* Reads, prints, keeps the limit. False: it is better to end. */
+static bool step(uint64_t now_ns, bool line_is_due)
+{
+    mw_readings_take(&monitor.probe, &monitor.stats);
+    if (is_sandboxed() || mw_readings_is_over(&monitor.probe, &monitor.stats))
+        return false;
     if (monitor.stats.Mallocs == 0)
         note_once(&monitor.said_uncounted, "this program's allocations do not pass through memwatch (it has a malloc "
                                            "of its own): heap figures are 0, the kernel's go on");
     if (line_is_due)
         PRINT(, &monitor.stats);
     keep_limit(now_ns);
+    return true;
 }
 
 /* Sleeps until then, or until the monitor is to stop: true. */
@@ -187,7 +199,8 @@ static void watch(void)
         bool line_is_due = now_ns >= next_line_ns;
         if (++steps % CGROUP_STEPS == 0)
             mw_probe_forget_cgroup(&monitor.probe);
-        step(now_ns, line_is_due);
+        if (!step(now_ns, line_is_due))
+            break;
         /* After a stop or a long trim, go on from here: nobody wants the lines that were missed. */
         next_step_ns = next_step_ns + 2 * step_ns < now_ns ? now_ns + step_ns : next_step_ns + step_ns;
         if (line_is_due)
@@ -204,6 +217,9 @@ static void *run_pthread(void *unused)
 
 static void run_raw(void)
 {
+    /* Where the lines go to one of the program's descriptors, its table has to be shared. */
+    if (monitor.options->output.kind != MW_OUTPUT_FD)
+        mw_raw_thread_own_descriptors((unsigned)monitor.output.file.fd);
     if (mw_raw_thread_shed_privilege())
         watch();
     else
@@ -256,6 +272,7 @@ int mw_monitor_start(const struct mw_options *options)
     int output_error = mw_output_open(&monitor.output, options->output);
     if (options->monitor == MW_MONITOR_OFF)
         return output_error;
+    monitor.seccomp_at_start = mw_readings_seccomp();
     monitor.is_raw = options->monitor == MW_MONITOR_AUTO && mw_raw_thread_is_possible();
     int error = start();
     monitor.is_running = !error;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rawthread.h"
 
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -161,6 +162,25 @@ bool mw_raw_thread_shed_privilege(void)
     if (dumpable == 1)
         mw_syscall6(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0);
     return shed;
+}
+
+/* Linux 5.9 and later close a range at once; before, one by one, as far as a program is likely to have gone. */
+static void close_descriptors(unsigned first, unsigned last)
+{
+    if (first > last || mw_syscall6(SYS_close_range, first, last, 0, 0, 0, 0) == 0)
+        return;
+    for (unsigned fd = first; fd <= last && fd < 65536; fd++)
+        mw_sys_close((int)fd);
+}
+
+bool mw_raw_thread_own_descriptors(unsigned keep)
+{
+    if (mw_syscall6(SYS_unshare, CLONE_FILES, 0, 0, 0, 0, 0))
+        return false;
+    if (keep)
+        close_descriptors(0, keep - 1);
+    close_descriptors(keep ? keep + 1 : 0, UINT_MAX);
+    return true;
 }
 
 void mw_raw_thread_exit(void)

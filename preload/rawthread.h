@@ -33,6 +33,11 @@ int mw_raw_thread_start(struct mw_raw_thread *thread, void (*run)(void));
 /* Called first by the thread itself. False: it could not give up what the program may give up later, and must end. */
 bool mw_raw_thread_shed_privilege(void);
 
+/* Gives the calling thread a table of descriptors of its own, with only `keep` in it (0: none). What the program does
+ * to its descriptors is then its own business, and what the thread opens never takes one of the program's numbers.
+ * False: it goes on with the program's. */
+bool mw_raw_thread_own_descriptors(unsigned keep);
+
 _Noreturn void mw_raw_thread_exit(void);
 
 /* Waits until it is gone, for a second at most. */

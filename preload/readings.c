@@ -75,23 +75,47 @@ static void take_sys(struct memwatch_stats *stats, const struct mw_proc_status *
     stats->HeapReleased = least(less(stats->HeapSys, status->rss_anon_bytes + status->vm_swap_bytes), stats->HeapIdle);
 }
 
-static void take_status(struct mw_probe *probe, struct memwatch_stats *stats, char *comm)
+static void take_status(struct mw_probe *probe, struct memwatch_stats *stats)
 {
-    static const char path[] = "/proc/self/status";
     char text[4096];
     struct mw_proc_status status;
-    long length = probe->held ? mw_held_file_read(&probe->status, path, text, sizeof text)
-                              : mw_file_read_whole(path, text, sizeof text);
+    long length = probe->held ? mw_held_file_read(&probe->status, "/proc/thread-self/status", text, sizeof text)
+                              : mw_file_read_whole("/proc/self/status", text, sizeof text);
     if (length < 0)
         text[0] = '\0';
     mw_proc_status_parse(text, &status);
+    probe->seccomp = status.seccomp;
     stats->RSS = status.vm_rss_bytes;
     stats->PeakRSS = status.vm_hwm_bytes;
     stats->Swap = status.vm_swap_bytes;
     stats->Threads = less(status.threads, mw_monitor_threads());
     take_sys(stats, &status);
-    if (comm)
-        memcpy(comm, status.comm, MW_COMM_BYTES);
+}
+
+bool mw_readings_is_over(struct mw_probe *probe, const struct memwatch_stats *stats)
+{
+    static const char zombie[] = "\nState:\tZ";
+    char text[256]; /* the state is among the first lines */
+    return stats->Threads <= 1 && mw_held_file_read(&probe->leader, "/proc/self/status", text, sizeof text) > 0 &&
+           strstr(text, zombie);
+}
+
+uint64_t mw_readings_seccomp(void)
+{
+    char text[4096];
+    uint64_t mode = 0;
+    if (mw_file_read_whole("/proc/thread-self/status", text, sizeof text) > 0)
+        mw_key_value(text, "Seccomp", &mode);
+    return mode;
+}
+
+void mw_readings_comm(struct mw_probe *probe, char comm[MW_COMM_BYTES])
+{
+    long length = mw_held_file_read(&probe->comm, "/proc/self/comm", comm, MW_COMM_BYTES);
+    if (length > 0 && comm[length - 1] == '\n')
+        comm[length - 1] = '\0';
+    else if (length < 0)
+        comm[0] = '\0';
 }
 
 static void take_cgroup(struct mw_probe *probe, struct memwatch_stats *stats)
@@ -111,11 +135,11 @@ static void take_cgroup(struct mw_probe *probe, struct memwatch_stats *stats)
     stats->Pressure = reading.pressure;
 }
 
-void mw_readings_take(struct mw_probe *probe, struct memwatch_stats *stats, char comm[MW_COMM_BYTES])
+void mw_readings_take(struct mw_probe *probe, struct memwatch_stats *stats)
 {
     memset(stats, 0, sizeof *stats);
     take_counters(stats);
-    take_status(probe, stats, comm);
+    take_status(probe, stats);
     take_cgroup(probe, stats);
     mw_trim_read(stats);
     stats->NextTrim = mw_memory_limit_now(stats).limit_bytes;
@@ -131,5 +155,7 @@ void mw_probe_forget_cgroup(struct mw_probe *probe)
 void mw_probe_drop(struct mw_probe *probe)
 {
     mw_held_file_drop(&probe->status);
+    mw_held_file_drop(&probe->comm);
+    mw_held_file_drop(&probe->leader);
     mw_probe_forget_cgroup(probe);
 }

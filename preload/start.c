@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "memory_limit.h"
 #include "maps.h"
+#include "memory_limit.h"
 #include "monitor.h"
 #include "options.h"
 #include "path.h"

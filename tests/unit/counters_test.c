@@ -19,21 +19,40 @@ static int set_deadline(void **state)
     return 0;
 }
 
-typedef void count_function(struct mw_flow *flow, uint64_t usable_bytes);
+/* Of a path that counts multiples of 8 by class, as path_usable.c does. */
+static const struct mw_measure measure = {.scale_bytes = 8};
 
-static void count_own(struct mw_flow *flow, uint64_t usable_bytes)
+typedef void count_function(struct mw_counters *counters, uint64_t usable_bytes);
+
+static void count_own(struct mw_counters *counters, uint64_t usable_bytes)
 {
-    mw_flow_count(flow, usable_bytes);
+    if (usable_bytes % 8 == 0 && usable_bytes / 8 < MW_ALLOCATED_CLASSES)
+        mw_counter_add(&counters->allocated[usable_bytes / 8], 1);
+    else
+        mw_others_count(&counters->allocated_others, usable_bytes, false);
+}
+
+static void count_shared(struct mw_counters *counters, uint64_t usable_bytes)
+{
+    mw_others_count(&counters->allocated_others, usable_bytes, true);
+}
+
+static void count_freed(struct mw_counters *counters, uint64_t usable_bytes)
+{
+    if (usable_bytes % 8 == 0 && usable_bytes / 8 < MW_FREED_CLASSES)
+        mw_counter_add(&counters->freed[usable_bytes / 8], 1);
+    else
+        mw_others_count(&counters->freed_others, usable_bytes, false);
 }
 
 /* The two ways to count come to the same. */
-static count_function *const ways[] = {count_own, mw_flow_count_shared};
+static count_function *const ways[] = {count_own, count_shared};
 
 static struct mw_totals totals_of(const struct mw_counters *counters)
 {
     struct mw_totals totals = {0};
-    mw_totals_add_freed(&totals, counters);
-    mw_totals_add_allocated(&totals, counters);
+    mw_totals_add_freed(&totals, counters, measure);
+    mw_totals_add_allocated(&totals, counters, measure);
     return totals;
 }
 
@@ -57,7 +76,7 @@ static void check_one_block(uint64_t size)
     snprintf(label, sizeof label, "%llu bytes", (unsigned long long)size);
     for (size_t way = 0; way < COUNT(ways); way++) {
         struct mw_counters counters = {0};
-        ways[way](&counters.allocated, size);
+        ways[way](&counters, size);
         struct mw_totals totals = totals_of(&counters);
         CHECK_U64(label, totals.allocated_objects, 1);
         CHECK_U64(label, totals.allocated_bytes, size);
@@ -90,7 +109,7 @@ static void sizes_beyond_the_last_class_fall_into_it(void **state)
     for (size_t i = 0; i < COUNT(sizes); i++) {
         for (size_t way = 0; way < COUNT(ways); way++) {
             struct mw_counters counters = {0};
-            ways[way](&counters.allocated, sizes[i]);
+            ways[way](&counters, sizes[i]);
             struct mw_totals totals = totals_of(&counters);
             assert_int_equal(totals.allocated_objects, 1);
             assert_int_equal(totals.allocated_bytes, sizes[i]);
@@ -110,17 +129,35 @@ static void classes_grow_and_the_last_is_as_large_as_an_address_space(void **sta
         assert_true(mw_size_class_bytes(i) > mw_size_class_bytes(i - 1));
 }
 
-static void small_classes_are_the_multiples_of_8_below_1024(void **state)
+/* As glibc's chunk sizes do: the header is not the program's. */
+static void classes_mean_what_the_measure_says(void **state)
 {
+    static struct mw_counters counters;
+    struct mw_totals totals = {0};
+    const struct mw_measure chunks = {.scale_bytes = 16, .overhead_bytes = 8};
     (void)state;
-    for (uint64_t size = 0; size < 10000; size++) {
-        if (size % 8 == 0 && size < 1024)
-            assert_int_equal(mw_small_class(size), size / 8);
-        else
-            assert_true(mw_small_class(size) >= MW_SMALL_CLASSES);
-    }
-    for (unsigned bit = 10; bit < 64; bit++)
-        assert_true(mw_small_class(UINT64_C(1) << bit) >= MW_SMALL_CLASSES);
+    counters.allocated[2] = 3; /* of 24 bytes */
+    counters.allocated[MW_ALLOCATED_CLASSES - 1] = 1;
+    counters.freed[MW_FREED_CLASSES - 1] = 2;
+    mw_totals_add_freed(&totals, &counters, chunks);
+    mw_totals_add_allocated(&totals, &counters, chunks);
+    assert_int_equal(totals.allocated_objects, 4);
+    assert_int_equal(totals.allocated_bytes, 3 * 24 + 16 * (MW_ALLOCATED_CLASSES - 1) - 8);
+    assert_int_equal(totals.freed_objects, 2);
+    assert_int_equal(totals.freed_bytes, 2 * (16 * (MW_FREED_CLASSES - 1) - 8));
+    assert_int_equal(totals.by_size[mw_size_class(24)].Mallocs, 3);
+}
+
+static void a_countdown_tells_when_it_falls_below_0(void **state)
+{
+    int64_t countdown = 100;
+    (void)state;
+    assert_false(mw_counter_take(&countdown, 60));
+    assert_false(mw_counter_take(&countdown, 40));
+    assert_int_equal(countdown, 0);
+    assert_true(mw_counter_take(&countdown, 1));
+    assert_true(mw_counter_take(&countdown, UINT64_C(1) << 61));
+    assert_int_equal(countdown, -1 - (INT64_C(1) << 61));
 }
 
 static void totals_add_up_over_threads_and_directions(void **state)
@@ -133,19 +170,19 @@ static void totals_add_up_over_threads_and_directions(void **state)
     (void)state;
     for (unsigned thread = 0; thread < THREADS; thread++) {
         for (uint64_t size = 0; size < 3000; size++) {
-            mw_flow_count(&counters[thread].allocated, size * (thread + 1));
+            count_own(&counters[thread], size * (thread + 1));
             allocated += size * (thread + 1);
             if (size % 3)
                 continue;
-            mw_flow_count(&counters[thread].freed, size * (thread + 1));
+            count_freed(&counters[thread], size * (thread + 1));
             freed += size * (thread + 1);
         }
     }
     for (unsigned thread = 0; thread < THREADS; thread++)
-        mw_totals_add_freed(&totals, &counters[thread]);
+        mw_totals_add_freed(&totals, &counters[thread], measure);
     assert_int_equal(totals.allocated_objects, 0);
     for (unsigned thread = 0; thread < THREADS; thread++)
-        mw_totals_add_allocated(&totals, &counters[thread]);
+        mw_totals_add_allocated(&totals, &counters[thread], measure);
     assert_int_equal(totals.allocated_objects, THREADS * 3000);
     assert_int_equal(totals.freed_objects, THREADS * 1000);
     assert_int_equal(totals.allocated_bytes, allocated);
@@ -171,9 +208,9 @@ static void *write_shared(void *unused)
 {
     (void)unused;
     for (unsigned i = 0; i < WRITES; i++) {
-        mw_flow_count_shared(&common.allocated, 64);
-        mw_flow_count_shared(&common.allocated, 65);
-        mw_flow_count_shared(&common.allocated, 4096);
+        count_shared(&common, 64);
+        count_shared(&common, 65);
+        count_shared(&common, 4096);
     }
     return NULL;
 }
@@ -198,9 +235,9 @@ static void count_in_handler(int signal)
 {
     (void)signal;
     for (unsigned i = 0; i < 10; i++) {
-        mw_flow_count(&interrupted.allocated, 64);
-        mw_flow_count(&interrupted.allocated, 65);
-        mw_flow_count(&interrupted.allocated, 4096);
+        count_own(&interrupted, 64);
+        count_own(&interrupted, 65);
+        count_own(&interrupted, 4096);
     }
     handler_runs = handler_runs + 1;
 }
@@ -217,9 +254,9 @@ static void a_signal_handler_loses_nothing(void **state)
     setitimer(ITIMER_VIRTUAL, &often, NULL);
     while (handler_runs < 200) { /* or until set_deadline's alarm */
         for (unsigned i = 0; i < 1000; i++) {
-            mw_flow_count(&interrupted.allocated, 64);
-            mw_flow_count(&interrupted.allocated, 65);
-            mw_flow_count(&interrupted.allocated, 4096);
+            count_own(&interrupted, 64);
+            count_own(&interrupted, 65);
+            count_own(&interrupted, 4096);
         }
         counted += 1000;
         getppid(); /* the thread sanitizer delivers signals at calls of libc only */
@@ -238,7 +275,8 @@ int main(void)
         cmocka_unit_test(every_size_is_counted_to_the_byte_and_in_its_class),
         cmocka_unit_test(sizes_beyond_the_last_class_fall_into_it),
         cmocka_unit_test(classes_grow_and_the_last_is_as_large_as_an_address_space),
-        cmocka_unit_test(small_classes_are_the_multiples_of_8_below_1024),
+        cmocka_unit_test(classes_mean_what_the_measure_says),
+        cmocka_unit_test(a_countdown_tells_when_it_falls_below_0),
         cmocka_unit_test(totals_add_up_over_threads_and_directions),
         cmocka_unit_test_setup(shared_counters_lose_nothing, set_deadline),
         cmocka_unit_test_setup(a_signal_handler_loses_nothing, set_deadline),

@@ -24,6 +24,31 @@
 #define LAST_ROUND 4
 #endif
 
+#define GRANT 8192
+
+/* What a path does for a block whose usable size is its weight (path_template.h). */
+static void count_allocated(uint64_t usable_bytes)
+{
+    struct mw_counters *counters = mw_thread.counters;
+    uint64_t class = usable_bytes % 8 ? UINT64_MAX : usable_bytes / 8;
+    bool is_fast = !mw_counter_take(&counters->countdown, usable_bytes) && class < MW_ALLOCATED_CLASSES;
+    if (!is_fast && !mw_threads_renew_grant(counters))
+        mw_threads_allocated_slow(class, usable_bytes);
+    else if (class < MW_ALLOCATED_CLASSES)
+        mw_counter_add(&counters->allocated[class], 1);
+    else
+        mw_others_count(&counters->allocated_others, usable_bytes, false);
+}
+
+static void count_freed(uint64_t usable_bytes)
+{
+    uint64_t class = usable_bytes % 8 ? UINT64_MAX : usable_bytes / 8;
+    if (class < MW_FREED_CLASSES && class < mw_thread.counters->freed_classes)
+        mw_counter_add(&mw_thread.counters->freed[class], 1);
+    else
+        mw_threads_freed_slow(class, usable_bytes);
+}
+
 /* For all that the tests wait for. */
 static int set_deadline(void **state)
 {
@@ -42,9 +67,9 @@ static unsigned destructions; /* of both keys */
 static void allocate_late(pthread_key_t key, void *value)
 {
     uintptr_t round = (uintptr_t)value;
-    mw_count_allocated(48);
-    mw_count_allocated(100000);
-    mw_count_freed(48);
+    count_allocated(48);
+    count_allocated(100000);
+    count_freed(48);
     __atomic_fetch_add(&destructions, 1, __ATOMIC_RELAXED);
     if (round < LAST_ROUND)
         pthread_setspecific(key, (void *)(round + 1)); // NOLINT(performance-no-int-to-ptr)
@@ -63,7 +88,8 @@ static void late_destructor(void *value)
 static int start_threads(void **state)
 {
     (void)state;
-    mw_count_allocated(16); /* this thread has allocated before the library starts */
+    mw_threads_measure((struct mw_measure){.scale_bytes = 8}, GRANT);
+    count_allocated(16); /* this thread has allocated before the library starts */
     if (pthread_key_create(&early_key, early_destructor))
         return -1;
     mw_threads_start();
@@ -134,11 +160,11 @@ static void a_thread_counts_what_it_does(void **state)
     (void)state;
     mw_threads_sum(&before);
     for (unsigned i = 0; i < 1000; i++)
-        mw_count_allocated(64);
-    mw_count_allocated(12345);
-    mw_count_allocated(7);
+        count_allocated(64);
+    count_allocated(12345);
+    count_allocated(7);
     for (unsigned i = 0; i < 400; i++)
-        mw_count_freed(64);
+        count_freed(64);
     struct mw_totals totals = since(&before);
     assert_int_equal(totals.allocated_objects, 1002);
     assert_int_equal(totals.allocated_bytes, 64000 + 12345 + 7);
@@ -176,13 +202,13 @@ static void *exchange(void *context)
         bool moved = false;
         if (given < BLOCKS && !__atomic_load_n(to, __ATOMIC_ACQUIRE)) {
             uint64_t size = block_size(self, given++);
-            mw_count_allocated(size);
+            count_allocated(size);
             __atomic_store_n(to, size, __ATOMIC_RELEASE);
             moved = true;
         }
         uint64_t size = taken < BLOCKS ? __atomic_load_n(from, __ATOMIC_ACQUIRE) : 0;
         if (size) {
-            mw_count_freed(size);
+            count_freed(size);
             taken++;
             __atomic_store_n(from, 0, __ATOMIC_RELEASE);
             moved = true;
@@ -237,8 +263,8 @@ static void counts_are_exact_over_threads_and_live_is_never_below_0(void **state
 static void *live_shortly(void *unused)
 {
     (void)unused;
-    mw_count_allocated(32);
-    mw_count_freed(32);
+    count_allocated(32);
+    count_freed(32);
     return mw_thread.counters;
 }
 
@@ -277,7 +303,7 @@ static void ten_thousand_short_threads_need_as_many_slots_as_live_at_once(void *
 static void *live_with_destructors(void *unused)
 {
     (void)unused;
-    mw_count_allocated(32);
+    count_allocated(32);
     pthread_setspecific(early_key, (void *)1);
     pthread_setspecific(late_key, (void *)1);
     return mw_thread.counters;
@@ -305,7 +331,7 @@ static uintptr_t freeing_slot;
 static void free_first_thing(void *unused)
 {
     (void)unused;
-    mw_count_freed(48);
+    count_freed(48);
     freeing_slot = (uintptr_t)mw_thread.counters;
 }
 
@@ -326,7 +352,7 @@ static void a_thread_that_only_frees_at_its_end_leaves_no_slot_behind(void **sta
     begin_round();
     for (unsigned i = 0; i < threads; i++) {
         pthread_join(start(live_without_a_block, &freeing_key), NULL);
-        note_slot(freeing_slot); /* NULL where the shared one had to do: as good */
+        note_slot(freeing_slot); /* nobody where the shared one had to do: as good */
     }
     assert_int_equal(since(&before).freed_objects, threads);
     assert_in_range(round_count, 1, 2);
@@ -344,7 +370,7 @@ static uintptr_t sibling_slots[SIBLINGS];
 
 static void *count_and_wait(void *context)
 {
-    mw_count_allocated(1000);
+    count_allocated(1000);
     *(uintptr_t *)context = (uintptr_t)mw_thread.counters;
     pthread_barrier_wait(&siblings_counted);
     pthread_barrier_wait(&siblings_may_end);
@@ -361,15 +387,16 @@ static int use_slots_after_fork(const struct mw_totals *before)
     struct mw_totals totals = since(before);
     if (totals.allocated_objects != SIBLINGS || totals.freed_objects != 0)
         return 1; /* what the others had counted stays */
-    mw_count_allocated(8);
+    count_allocated(8);
     if (mw_thread.counters != own)
         return 2;
-    unsigned known = seen_count - (find_slot(0) < seen_count); /* every slot there is but this thread's own */
+    unsigned known = seen_count - (find_slot((uintptr_t)&mw_threads_nobody) <
+                                   seen_count); /* every slot there is but this thread's own */
     for (unsigned i = 0; i <= known; i++) {
-        mw_thread.counters = NULL;
-        mw_count_allocated(8);
+        mw_thread.counters = &mw_threads_nobody;
+        count_allocated(8);
         taken[i] = mw_thread.counters;
-        if (!taken[i] || taken[i] == own)
+        if (taken[i] == &mw_threads_nobody || taken[i] == own)
             return 3; /* a slot that a living thread has */
         for (unsigned k = 0; k < i; k++)
             if (taken[k] == taken[i])
@@ -421,10 +448,10 @@ static void begin_a_thread(int signal)
 {
     struct mw_counters *own = mw_thread.counters;
     (void)signal;
-    mw_thread.counters = NULL;
-    mw_count_allocated(100000);
+    mw_thread.counters = &mw_threads_nobody;
+    count_allocated(100000);
     mw_thread.counters = late_slot;
-    mw_count_freed(100000);
+    count_freed(100000);
     mw_thread.counters = own;
     beginnings = beginnings + 1;
 }
@@ -439,8 +466,8 @@ static void live_is_not_below_0_while_threads_begin(void **state)
     timer_t timer;
     (void)state;
     for (unsigned i = 0; i < 1500; i++) { /* more than were ever given back: from here on every slot is a new one */
-        mw_thread.counters = NULL;
-        mw_count_allocated(8);
+        mw_thread.counters = &mw_threads_nobody;
+        count_allocated(8);
     }
     late_slot = mw_thread.counters;
     mw_thread.counters = own;
