@@ -63,6 +63,19 @@ static bool is_named(const char *assignment, const char *name)
     return strncmp(assignment, name, length) == 0 && assignment[length] == '=';
 }
 
+/* Is it one of the words of an LD_PRELOAD, which spaces and colons part? */
+static bool is_listed(const char *list, const char *library)
+{
+    size_t length = strlen(library);
+    for (; *list; list += strspn(list, " :")) {
+        size_t word = strcspn(list, " :");
+        if (word == length && strncmp(list, library, length) == 0)
+            return true;
+        list += word;
+    }
+    return false;
+}
+
 char **mw_library_environment(char *const *environment, const char *library, const char *limit)
 {
     size_t count = 0;
@@ -76,10 +89,12 @@ char **mw_library_environment(char *const *environment, const char *library, con
     for (size_t i = 0; i < count; i++) {
         if (library && is_named(environment[i], "LD_PRELOAD")) {
             preloaded = environment[i] + sizeof "LD_PRELOAD=" - 1;
-            continue;
+            if (!is_listed(preloaded, library))
+                continue;
+            library = NULL;
         }
-        if (is_named(environment[i], "MEMWATCH_LIMIT"))
-            limit = NULL;
+        if (limit && is_named(environment[i], "MEMWATCH_LIMIT"))
+            continue;
         copy[kept++] = environment[i];
     }
     if (library)

@@ -56,6 +56,7 @@ struct job {
 struct run {
     struct mw_group group;
     bool has_group;
+    bool has_shared; /* no group of its own, but the one that we are in, to read only */
     uint64_t start_ns;
     uint64_t oom_kills_before;
 };
@@ -114,6 +115,17 @@ static void say_no_group(const struct job *job, const struct mw_error *error)
             error->text, size_text(job->limit_bytes, wanted, sizeof wanted));
 }
 
+/* In most containers no group can be made, but the one we are in tells of OOM kills as well. */
+static void share_group(struct run *run)
+{
+    struct mw_cgroup_reading reading;
+    run->has_group = false;
+    run->has_shared =
+        mw_cgroup_find("", "self", &run->group.cgroup) == 0 && mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0;
+    if (run->has_shared)
+        run->oom_kills_before = reading.oom_kills;
+}
+
 static void begin_run(const struct job *job, struct run *run)
 {
     struct mw_error error;
@@ -125,6 +137,7 @@ static void begin_run(const struct job *job, struct run *run)
     run->has_group = prepare_group(job, &run->group, &in_force_bytes, &error);
     if (!run->has_group) {
         say_no_group(job, &error);
+        share_group(run);
         return;
     }
     if (mw_group_read(&run->group, &reading, &error))
@@ -163,8 +176,12 @@ static struct mw_verdict_facts gather_facts(const struct job *job, const struct 
         .wait_status = wait_status,
         .ran_ns = mw_clock_ns(CLOCK_MONOTONIC) - run->start_ns,
     };
-    if (run->has_group && mw_group_read(&run->group, &reading, &error)) {
+    bool is_known = run->has_group    ? mw_group_read(&run->group, &reading, &error)
+                    : run->has_shared ? mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0
+                                      : false;
+    if (is_known) {
         facts.has_group = true;
+        facts.is_shared = run->has_shared;
         facts.limit_bytes = reading.limit_bytes;
         facts.peak_bytes = reading.peak_bytes;
         facts.oom_kills = reading.oom_kills - run->oom_kills_before;
@@ -240,7 +257,7 @@ static int supervise(struct job *job)
         if (pid < 0 && failure == MW_SPAWN_NOT_ENTERED) {
             say_no_group(job, &error);
             end_run(&run);
-            run.has_group = false;
+            share_group(&run);
             pid = start_program(job, &run, &failure, &error);
         }
         if (pid < 0) {

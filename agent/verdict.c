@@ -68,15 +68,16 @@ void mw_verdict_text(struct mw_text *out, const struct mw_verdict_facts *facts)
     mw_text_duration(out, facts->ran_ns);
     if (!facts->has_group)
         return;
-    mw_text_string(out, ": limit ");
+    mw_text_string(out, facts->is_shared ? ": in the cgroup that it shares: limit " : ": limit ");
     if (facts->limit_bytes)
         put_bytes(out, facts->limit_bytes);
     else
         mw_text_string(out, "none");
-    mw_text_string(out, ", peak ");
-    if (facts->peak_bytes)
+    if (!facts->is_shared)
+        mw_text_string(out, ", peak ");
+    if (!facts->is_shared && facts->peak_bytes)
         put_bytes(out, facts->peak_bytes);
-    else
+    else if (!facts->is_shared)
         mw_text_string(out, "not known");
     mw_text_string(out, ", ");
     if (facts->oom_kills)
@@ -85,5 +86,5 @@ void mw_verdict_text(struct mw_text *out, const struct mw_verdict_facts *facts)
         mw_text_string(out, "no");
     mw_text_string(out, facts->oom_kills > 1 ? " OOM kills" : " OOM kill");
     if (facts->oom_kills && mw_verdict_cause(facts) != MW_CAUSE_OOM_KILLED)
-        mw_text_string(out, " (of a process that it had started)");
+        mw_text_string(out, facts->is_shared ? " (of some process)" : " (of a process that it had started)");
 }

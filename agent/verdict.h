@@ -19,6 +19,7 @@ struct mw_verdict_facts {
     int wait_status; /* of waitpid */
     uint64_t ran_ns;
     bool has_group;       /* the figures below are known */
+    bool is_shared;       /* they are of a group in which others are too; the peak is nobody's in particular */
     uint64_t limit_bytes; /* 0: none */
     uint64_t peak_bytes;
     uint64_t oom_kills; /* since the start of this run */

@@ -40,7 +40,8 @@ extern int64_t mw_threads_grant;
  * handler does in between: it bounds the classes that the fast path counts. */
 static inline bool mw_threads_renew_grant(struct mw_counters *counters)
 {
-    int64_t left = counters->countdown + counters->sample_left;
+    int64_t left = __atomic_load_n(&counters->countdown, __ATOMIC_RELAXED) +
+                   __atomic_load_n(&counters->sample_left, __ATOMIC_RELAXED);
     if (left < 0)
         return false;
     int64_t grant = __atomic_load_n(&mw_threads_grant, __ATOMIC_RELAXED);

@@ -247,17 +247,37 @@ class WithoutGroup(Launcher):
         self.assertEqual((result.returncode, result.stdout), (5, b"62914560\n"))
         self.assertRegex(result.stderr, rb"\Amemwatch-run: no memory cgroup can be used \(.*Permission denied\): the kernel "
                                         rb"enforces no limit; past 60 MiB the program is only asked to return memory\n")
-        self.assertRegex(result.stderr, rb"sh \(pid \d+\) exited with status 5 after [^:]*\n\Z")
+        self.assertRegex(result.stderr, rb"sh \(pid \d+\) exited with status 5 after [^:]*: in the cgroup that it shares: limit "
+                                        rb"[^,]+, [^,]+\n\Z")
 
     def test_without_a_limit_nothing_is_said_of_groups(self):
         result = self.launch("true")
         self.assertEqual(result.returncode, 0)
         self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
 
-    def test_a_kill_is_not_called_what_is_not_known(self):
+    def test_a_kill_is_not_called_an_oom_kill(self):
         result = self.launch("--limit", "60M", "sh", "-c", "kill -9 $$")
         self.assertEqual(result.returncode, 137)
-        self.assertIn(b"by the OOM killer or not: without a cgroup that is not known", result.stderr)
+        self.assertIn(b"was killed by signal 9 (SIGKILL), not by the OOM killer,", result.stderr)
+
+    @unittest.skipUnless(GROUPS and memory_group()[1] == 1, "moves itself into a group of v1")
+    def test_an_oom_kill_in_the_group_it_shares_is_called_one_and_restarted(self):
+        directory, _ = memory_group()
+        shared = directory / f"memwatch-test-{os.getpid()}"
+        shared.mkdir()
+        self.addCleanup(shared.rmdir)
+        (shared / "memory.limit_in_bytes").write_text("60M")
+        leak = shutil.copy(program("leak"), self.directory)
+        def enter():
+            (shared / "cgroup.procs").write_text("0")
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+        result = run([str(self.directory / "agent" / "memwatch-run"), "--start-limit", "1", str(leak), "1000"],
+                     preload=False, options={"output": "none"}, preexec_fn=enter, cwd="/")
+        self.assertEqual(result.returncode, 137)
+        self.assertEqual(len(re.findall(rb"killed by the kernel's OOM killer after [^:]+: in the cgroup that it shares: "
+                                        rb"limit 60 MiB \(62914560 bytes\), 1 OOM kill", result.stderr)), 2, result.stderr)
 
     def test_a_library_that_cannot_be_preloaded_is_told(self):
         (self.directory / "preload").rename(self.directory / "elsewhere")
