@@ -38,7 +38,8 @@ void *mw_real_find(const char *name)
     return dlsym(RTLD_NEXT, name);
 }
 
-/* C23 lets free stand in for these, and glibc has them only from 2.43 on. */
+/* C23 lets free stand in for these. */
+
 static void free_for_sized(void *block, size_t size)
 {
     (void)size;
@@ -50,6 +51,18 @@ static void free_for_aligned_sized(void *block, size_t alignment, size_t size)
     (void)alignment;
     (void)size;
     mw_real_free(block);
+}
+
+void mw_real_find_sized(void)
+{
+    void *sized = mw_real_find("free_sized");
+    void *aligned_sized = mw_real_find("free_aligned_sized");
+    if (sized)
+        memcpy(&mw_real_free_sized, &sized, sizeof sized);
+    if (aligned_sized)
+        memcpy(&mw_real_free_aligned_sized, &aligned_sized, sizeof aligned_sized);
+    dlerror(); /* tells the message of a search that failed, … */
+    dlerror(); /* … and frees it */
 }
 
 /* What an allocator above glibc lacks is found in glibc, whose blocks it cannot free: a program that calls these two
@@ -80,7 +93,8 @@ static void mend_mixture(void)
         mw_real_pvalloc = memalign_for_pvalloc;
 }
 
-/* dlsym fails for those that this libc does not have; its message stays with dlerror, as for any caller. */
+/* Looks only for what every libc has: where the program has an allocator of its own, a message of dlsym's would come
+ * from that, and we may have been called from the midst of it. */
 static bool find_all(void)
 {
     mw_real_free_sized = free_for_sized;
@@ -92,12 +106,12 @@ static bool find_all(void)
         if (found)                                                                                                     \
             memcpy(&mw_real_##name, &found, sizeof found);                                                             \
     }
-    MW_HEAP_FUNCTIONS(FIND)
+    MW_COMMON_HEAP_FUNCTIONS(FIND)
     MW_MAP_FUNCTIONS(FIND)
 #undef FIND
     mend_mixture();
 #define AND_FOUND(result, name, parameters, arguments) &&mw_real_##name
-    return true MW_HEAP_FUNCTIONS(AND_FOUND);
+    return true MW_COMMON_HEAP_FUNCTIONS(AND_FOUND);
 #undef AND_FOUND
 }
 
@@ -228,23 +242,22 @@ static long with_errno(long result)
     return -1;
 }
 
+/* Until all is found, mappings are made by the bare call: an allocator may hold its lock while it maps, and must not be
+ * called back from here. */
+
 static void *early_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
-    if (is_resolved())
-        return mw_real_mmap(address, bytes, protection, flags, fd, offset);
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
     return (void *)with_errno(mw_syscall6(SYS_mmap, (long)address, (long)bytes, protection, flags, fd, offset));
 }
 
 static int early_munmap(void *address, size_t bytes)
 {
-    return is_resolved() ? mw_real_munmap(address, bytes) : (int)with_errno(mw_sys_munmap(address, bytes));
+    return (int)with_errno(mw_sys_munmap(address, bytes));
 }
 
 static void *early_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address)
 {
-    if (is_resolved())
-        return mw_real_mremap(old, old_bytes, new_bytes, flags, address);
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
     return (void *)with_errno(
         mw_syscall6(SYS_mremap, (long)old, (long)old_bytes, (long)new_bytes, flags, (long)address, 0));

@@ -19,7 +19,7 @@
 
 /* X(result, name, (parameters), (arguments)) */
 /* clang-format off */
-#define MW_HEAP_FUNCTIONS(X) \
+#define MW_COMMON_HEAP_FUNCTIONS(X) \
     X(void *, malloc,             (size_t size),                                (size)) \
     X(void,   free,               (void *block),                                (block)) \
     X(void *, calloc,             (size_t count, size_t size),                  (count, size)) \
@@ -29,9 +29,14 @@
     X(int,    posix_memalign,     (void **out, size_t alignment, size_t size),  (out, alignment, size)) \
     X(void *, valloc,             (size_t size),                                (size)) \
     X(void *, pvalloc,            (size_t size),                                (size)) \
-    X(size_t, malloc_usable_size, (void *block),                                (block)) \
+    X(size_t, malloc_usable_size, (void *block),                                (block))
+
+/* C23's; glibc has them from 2.43 on. */
+#define MW_SIZED_HEAP_FUNCTIONS(X) \
     X(void,   free_sized,         (void *block, size_t size),                   (block, size)) \
     X(void,   free_aligned_sized, (void *block, size_t alignment, size_t size), (block, alignment, size))
+
+#define MW_HEAP_FUNCTIONS(X) MW_COMMON_HEAP_FUNCTIONS(X) MW_SIZED_HEAP_FUNCTIONS(X)
 
 #define MW_MAP_FUNCTIONS(X) \
     X(void *, mmap,   (void *address, size_t bytes, int protection, int flags, int fd, off_t offset), \
@@ -57,6 +62,10 @@ void *mw_real_find(const char *name);
 
 /* Finds them all now, and the path. False where this thread is already at it (dlsym has called us). */
 bool mw_real_resolve(void);
+
+/* Finds those that a libc may lack. Not by mw_real_resolve: a search that fails allocates its message. Once, at the
+ * start. */
+void mw_real_find_sized(void);
 
 /* Where the code of the allocator beneath us lies, so that its own mmap calls can be told from the program's, and how
  * much static data the modules hold. Known once mw_real_survey has run; it takes the loader's lock. */

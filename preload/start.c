@@ -52,6 +52,7 @@ __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
     mw_real_resolve();
+    mw_real_find_sized();
     mw_real_survey();
     mw_options_parse(&options, environ, say, NULL);
     mw_sampler_set_mean(options.sample);

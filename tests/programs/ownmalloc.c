@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * A program that brings its own malloc: nothing of ours is ever called for its heap.
+ * A program that brings its own malloc, as those with a static jemalloc do: nothing of ours is ever called for its
+ * heap, but for the mapping that it makes under its own lock, at the very first call, which a C++ library makes before
+ * anyone else has begun. Whoever calls malloc from there stands still for ever.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
-static char arena[16 * 1024 * 1024];
+#define ARENA_BYTES ((size_t)16 * 1024 * 1024)
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *arena;
 static size_t used;
 
 void *malloc(size_t size);
@@ -18,8 +25,13 @@ void *realloc(void *block, size_t size);
 
 void *malloc(size_t size)
 {
-    size_t start = __atomic_fetch_add(&used, (size + 31) & ~(size_t)15, __ATOMIC_RELAXED);
-    if (start + size + 16 > sizeof arena) {
+    pthread_mutex_lock(&lock);
+    if (!arena)
+        arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t start = used;
+    used += (size + 31) & ~(size_t)15;
+    pthread_mutex_unlock(&lock);
+    if (start + size + 16 > ARENA_BYTES) {
         errno = ENOMEM;
         return NULL;
     }

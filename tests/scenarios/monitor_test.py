@@ -130,7 +130,7 @@ class Monitor(Scenario):
     def test_valgrind_takes_it(self):
         if not shutil.which("valgrind"):
             self.skipTest("valgrind is not installed")
-        result = run(["valgrind", "--tool=none", "-q", "sleep", "0.5"], options=self.options())
+        result = run(["valgrind", "--tool=memcheck", "-q", "--error-exitcode=9", "sleep", "0.5"], options=self.options())
         self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_its_descriptors_are_not_the_programs(self):
