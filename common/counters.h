@@ -3,9 +3,9 @@
  * One thread's heap counters: a single increment a call, from which count, bytes and histogram all derive.
  *
  * A block has a weight, its size as the allocator itself notes it, and small weights are counted by class: the weight
- * shifted right is the index of the counter. struct mw_measure says what a class means in bytes; there is one a way of
- * measuring (preload/path_*.c), and a process uses one from its start to its end. All else is counted out of line, by
- * the API's classes and with its bytes.
+ * shifted right is the index of the counter. struct mw_measure says what a class means in bytes; a process weighs in
+ * one way from its start to its end (preload/count.h). All else is counted out of line, by the API's classes and with
+ * its bytes.
  *
  * Threads: written by one thread, read by any, without a lock: every counter only grows, and each increment is one
  * instruction, so that a signal handler that allocates cannot lose one (where the machine has such an instruction).

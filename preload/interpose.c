@@ -1,35 +1,116 @@
 /* SPDX-License-Identifier: MIT
  *
- * The allocation functions that the program calls. Each jumps to the path that counts it (path.h).
+ * The allocation functions that the program calls. Each forwards to the one beneath with its arguments unchecked and
+ * its result, errno included, untouched, and counts what was set aside, on both sides.
  */
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 
-#include "path.h"
+#include "bootstrap.h"
+#include "count.h"
 #include "real.h"
 
-#define EXPORT __attribute__((visibility("default")))
+#define EXPORT              __attribute__((visibility("default")))
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 void free_sized(void *block, size_t size); /* C23; not in glibc's headers before 2.43 */
 void free_aligned_sized(void *block, size_t alignment, size_t size);
 
-#define EXPORT_JUMP(result, name, parameters, arguments)                                                               \
-    EXPORT result name parameters                                                                                      \
-    {                                                                                                                  \
-        return mw_entry_##name arguments;                                                                              \
-    }
-MW_HEAP_FUNCTIONS(EXPORT_JUMP)
+EXPORT void *malloc(size_t size)
+{
+    return mw_count_allocated(mw_real_malloc(size));
+}
+
+/* Apart, so that the fast half below needs no stack. */
+static __attribute__((noinline)) void free_slow(void *block)
+{
+    if (mw_count_freed_other(block))
+        mw_real_free(block);
+}
+
+EXPORT void free(void *block)
+{
+    if (LIKELY(mw_count_freed_fast(block)))
+        mw_real_free(block);
+    else
+        free_slow(block);
+}
+
+EXPORT void *calloc(size_t count, size_t size)
+{
+    return mw_count_allocated(mw_real_calloc(count, size));
+}
+
+EXPORT void *realloc(void *block, size_t size)
+{
+    if (!block)
+        return mw_count_allocated(mw_real_realloc(block, size));
+    if (UNLIKELY(mw_bootstrap_owns(block)))
+        return mw_bootstrap_move(block, size, malloc);
+    struct mw_resizing resizing = mw_count_resizing(block);
+    void *moved = mw_real_realloc(block, size);
+    /* NULL means that the old block lives on, but for a size of 0, where the allocator has freed it. */
+    if (LIKELY(moved) || size == 0)
+        mw_count_resized(resizing, moved);
+    return moved;
+}
 
 /* Not forwarded: libc's own would call our realloc and count there, an allocator's own would not. */
 EXPORT void *reallocarray(void *block, size_t count, size_t size)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
         errno = ENOMEM;
         return NULL;
     }
-    return mw_entry_realloc(block, bytes);
+    return realloc(block, bytes);
+}
+
+EXPORT void *memalign(size_t alignment, size_t size)
+{
+    return mw_count_allocated(mw_real_memalign(alignment, size));
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+    return mw_count_allocated(mw_real_aligned_alloc(alignment, size));
+}
+
+EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    int error = mw_real_posix_memalign(out, alignment, size);
+    if (LIKELY(error == 0))
+        mw_count_allocated(*out);
+    return error;
+}
+
+EXPORT void *valloc(size_t size)
+{
+    return mw_count_allocated(mw_real_valloc(size));
+}
+
+EXPORT void *pvalloc(size_t size)
+{
+    return mw_count_allocated(mw_real_pvalloc(size));
+}
+
+EXPORT void free_sized(void *block, size_t size)
+{
+    if (mw_count_freed_fast(block) || mw_count_freed_other(block))
+        mw_real_free_sized(block, size);
+}
+
+EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    if (mw_count_freed_fast(block) || mw_count_freed_other(block))
+        mw_real_free_aligned_sized(block, alignment, size);
+}
+
+EXPORT size_t malloc_usable_size(void *block)
+{
+    return UNLIKELY(mw_bootstrap_owns(block)) ? mw_bootstrap_usable_size(block) : mw_real_malloc_usable_size(block);
 }
 
 EXPORT int mallopt(int parameter, int value)
@@ -38,6 +119,6 @@ EXPORT int mallopt(int parameter, int value)
     if (!real)
         real = mw_real_find("mallopt");
     if (parameter == M_MMAP_THRESHOLD && value >= 0)
-        mw_path_glibc_threshold((size_t)value);
+        mw_count_mapping_threshold((size_t)value);
     return real ? real(parameter, value) : 0;
 }

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include "bootstrap.h"
-#include "path.h"
+#include "count.h"
 #include "syscall.h"
 #include "threads.h"
 
-/* Each of these stands at the entry until the functions beneath are found; inside the search itself, and where nothing
+/* Each of these stands in until the functions beneath are found; inside the search itself, and where nothing
  * is to be found, it answers from the bootstrap arena or with the bare system call. */
 
 #define DECLARE_EARLY(result, name, parameters, arguments) static result early_##name parameters;
@@ -20,14 +20,10 @@ MW_HEAP_FUNCTIONS(DECLARE_EARLY)
 MW_MAP_FUNCTIONS(DECLARE_EARLY)
 #undef DECLARE_EARLY
 
-#define DEFINE_ENTRY(result, name, parameters, arguments)                                                              \
-    result(*mw_real_##name) parameters;                                                                                \
-    result(*mw_entry_##name) parameters = early_##name;
-#define DEFINE_MAP(result, name, parameters, arguments) result(*mw_real_##name) parameters = early_##name;
-MW_HEAP_FUNCTIONS(DEFINE_ENTRY)
-MW_MAP_FUNCTIONS(DEFINE_MAP)
-#undef DEFINE_ENTRY
-#undef DEFINE_MAP
+#define DEFINE(result, name, parameters, arguments) result(*mw_real_##name) parameters = early_##name;
+MW_HEAP_FUNCTIONS(DEFINE)
+MW_MAP_FUNCTIONS(DEFINE)
+#undef DEFINE
 
 struct mw_real_survey mw_real_surveyed;
 
@@ -110,18 +106,9 @@ static bool find_all(void)
     MW_MAP_FUNCTIONS(FIND)
 #undef FIND
     mend_mixture();
-#define AND_FOUND(result, name, parameters, arguments) &&mw_real_##name
+#define AND_FOUND(result, name, parameters, arguments) &&mw_real_##name != early_##name
     return true MW_COMMON_HEAP_FUNCTIONS(AND_FOUND);
 #undef AND_FOUND
-}
-
-static void enter(const struct mw_path *path)
-{
-    mw_threads_measure(path->measure, path->grant);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-#define ENTER(result, name, parameters, arguments) mw_entry_##name = path->name;
-    MW_HEAP_FUNCTIONS(ENTER)
-#undef ENTER
 }
 
 bool mw_real_resolve(void)
@@ -131,13 +118,13 @@ bool mw_real_resolve(void)
     mw_thread.resolving = true;
     bool found = find_all();
     if (found)
-        enter(mw_path_glibc_fits() ? &mw_path_glibc : &mw_path_usable);
+        mw_count_start();
     __atomic_store_n(&state, found ? RESOLVED : UNRESOLVABLE, __ATOMIC_RELEASE);
     mw_thread.resolving = false;
     return found;
 }
 
-/* May the call go on to the path? Else it is ours to answer. */
+/* May the call go on to what was found? Else it is ours to answer. */
 static bool is_resolved(void)
 {
     return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == RESOLVED ||
@@ -146,20 +133,20 @@ static bool is_resolved(void)
 
 static void *early_malloc(size_t size)
 {
-    return is_resolved() ? mw_entry_malloc(size) : mw_bootstrap_allocate(1, size);
+    return is_resolved() ? mw_real_malloc(size) : mw_bootstrap_allocate(1, size);
 }
 
 static void early_free(void *block)
 {
     if (!mw_bootstrap_owns(block) && is_resolved())
-        mw_entry_free(block);
+        mw_real_free(block);
 }
 
 static void *early_calloc(size_t count, size_t size)
 {
     size_t bytes;
     if (is_resolved())
-        return mw_entry_calloc(count, size);
+        return mw_real_calloc(count, size);
     if (__builtin_mul_overflow(count, size, &bytes)) {
         errno = ENOMEM;
         return NULL;
@@ -170,7 +157,7 @@ static void *early_calloc(size_t count, size_t size)
 static void *early_realloc(void *block, size_t size)
 {
     if (is_resolved())
-        return mw_entry_realloc(block, size);
+        return mw_real_realloc(block, size);
     void *moved = mw_bootstrap_allocate(1, size);
     if (moved && block) {
         size_t old = mw_bootstrap_usable_size(block);
@@ -181,18 +168,18 @@ static void *early_realloc(void *block, size_t size)
 
 static void *early_memalign(size_t alignment, size_t size)
 {
-    return is_resolved() ? mw_entry_memalign(alignment, size) : mw_bootstrap_allocate(alignment, size);
+    return is_resolved() ? mw_real_memalign(alignment, size) : mw_bootstrap_allocate(alignment, size);
 }
 
 static void *early_aligned_alloc(size_t alignment, size_t size)
 {
-    return is_resolved() ? mw_entry_aligned_alloc(alignment, size) : mw_bootstrap_allocate(alignment, size);
+    return is_resolved() ? mw_real_aligned_alloc(alignment, size) : mw_bootstrap_allocate(alignment, size);
 }
 
 static int early_posix_memalign(void **out, size_t alignment, size_t size)
 {
     if (is_resolved())
-        return mw_entry_posix_memalign(out, alignment, size);
+        return mw_real_posix_memalign(out, alignment, size);
     void *block = mw_bootstrap_allocate(alignment, size);
     if (!block)
         return ENOMEM;
@@ -202,35 +189,35 @@ static int early_posix_memalign(void **out, size_t alignment, size_t size)
 
 static void *early_valloc(size_t size)
 {
-    return is_resolved() ? mw_entry_valloc(size) : mw_bootstrap_allocate(4096, size);
+    return is_resolved() ? mw_real_valloc(size) : mw_bootstrap_allocate(4096, size);
 }
 
 static void *early_pvalloc(size_t size)
 {
-    return is_resolved() ? mw_entry_pvalloc(size) : mw_bootstrap_allocate(4096, (size + 4095) & ~(size_t)4095);
+    return is_resolved() ? mw_real_pvalloc(size) : mw_bootstrap_allocate(4096, (size + 4095) & ~(size_t)4095);
 }
 
 static size_t early_malloc_usable_size(void *block)
 {
     if (mw_bootstrap_owns(block))
         return mw_bootstrap_usable_size(block);
-    return is_resolved() ? mw_entry_malloc_usable_size(block) : 0;
+    return is_resolved() ? mw_real_malloc_usable_size(block) : 0;
 }
 
 static void early_free_sized(void *block, size_t size)
 {
     if (is_resolved())
-        mw_entry_free_sized(block, size);
+        mw_real_free_sized(block, size);
     else
-        mw_entry_free(block);
+        mw_real_free(block);
 }
 
 static void early_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     if (is_resolved())
-        mw_entry_free_aligned_sized(block, alignment, size);
+        mw_real_free_aligned_sized(block, alignment, size);
     else
-        mw_entry_free(block);
+        mw_real_free(block);
 }
 
 /* A raw result as libc tells it. */

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The functions beneath us, and the functions that stand before them.
+ * The functions beneath us: what the program would have called without us, found by RTLD_NEXT, so that a preloaded or
+ * linked jemalloc, tcmalloc or mimalloc is reached as well as libc.
  *
- * mw_real_*:  what the program would have called without us, found by RTLD_NEXT, so that a preloaded or linked
- * jemalloc, tcmalloc or mimalloc is reached as well as libc. Valid once resolved. mw_entry_*: where our exported
- * functions jump to. Valid from the first instruction to the last: at first to functions that resolve (what dlsym
- * itself allocates meanwhile comes from a bootstrap arena), then to a path that counts (path.h).
- *
- * Any thread. Forwarding through them is as safe as the function forwarded to.
+ * The pointers are valid from the first instruction to the last: at first they lead to functions that resolve them
+ * (what dlsym itself allocates meanwhile comes from a bootstrap arena). Any thread. Forwarding through them is as safe
+ * as the function forwarded to.
  */
 #ifndef MW_REAL_H
 #define MW_REAL_H
@@ -48,19 +46,16 @@
 
 /* One variable a function, not a struct: a jump through it is then a single instruction. */
 #pragma GCC visibility push(hidden) /* or the compiler would look for them in the global offset table */
-#define MW_REAL_DECLARE(result, name, parameters, arguments)  extern result(*mw_real_##name) parameters;
-#define MW_ENTRY_DECLARE(result, name, parameters, arguments) extern result(*mw_entry_##name) parameters;
+#define MW_REAL_DECLARE(result, name, parameters, arguments) extern result(*mw_real_##name) parameters;
 MW_HEAP_FUNCTIONS(MW_REAL_DECLARE)
-MW_HEAP_FUNCTIONS(MW_ENTRY_DECLARE)
 MW_MAP_FUNCTIONS(MW_REAL_DECLARE)
 #undef MW_REAL_DECLARE
-#undef MW_ENTRY_DECLARE
 #pragma GCC visibility pop
 
 /* The function of that name beneath us; NULL: there is none. */
 void *mw_real_find(const char *name);
 
-/* Finds them all now, and the path. False where this thread is already at it (dlsym has called us). */
+/* Finds them all now, and how to count (count.h). False where this thread is already at it (dlsym has called us). */
 bool mw_real_resolve(void);
 
 /* Finds those that a libc may lack. Not by mw_real_resolve: a search that fails allocates its message. Once, at the

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "maps.h"
 #include "memory_limit.h"
 #include "monitor.h"
 #include "options.h"
-#include "path.h"
 #include "readings.h"
 #include "real.h"
 #include "sampler.h"
@@ -56,7 +56,7 @@ __attribute__((constructor)) static void start(void)
     mw_real_survey();
     mw_options_parse(&options, environ, say, NULL);
     mw_sampler_set_mean(options.sample);
-    mw_path_glibc_read_environment(environ);
+    mw_count_read_environment(environ);
     mw_threads_start();
     mw_memory_limit_start(options.limit);
     mw_trim_start();

@@ -40,6 +40,17 @@ class Truth(Scenario):
             result = run([program("truth"), str(threads), str(rounds)], options={"output": "none"})
             self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"truth: all equal\n", b""))
 
+    def test_they_do_so_however_blocks_are_sampled_mapped_and_measured(self):
+        cases = [({"sample": "1"}, {}), ({"sample": "off"}, {}), ({}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4096"}),
+                 ({}, {"MALLOC_MMAP_THRESHOLD_": "5000"}), ({}, {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})]
+        for allocator in ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2.0"):
+            cases.append(({}, {"LD_PRELOAD": f"{LIBRARY}:{allocator}"}))
+        for options, environment in cases:
+            with self.subTest(options=options, environment=environment):
+                result = run([program("truth"), "8", "5"], options={"output": "none"} | options, env=environment)
+                # a library that is missing is complained of on standard error
+                self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"truth: all equal\n", b""))
+
     def test_alloc_agrees_with_mallinfo2_within_what_tcache_holds(self):
         # Seven blocks of each of 64 sizes, in each of 5 threads; and with the caches off, nothing.
         capacity = 5 * 7 * sum(16 * n for n in range(2, 66))

@@ -19,7 +19,7 @@ static int set_deadline(void **state)
     return 0;
 }
 
-/* Of a path that counts multiples of 8 by class, as path_usable.c does. */
+/* Counts multiples of 8 by class, as is done above allocators without a readable header. */
 static const struct mw_measure measure = {.scale_bytes = 8};
 
 typedef void count_function(struct mw_counters *counters, uint64_t usable_bytes);

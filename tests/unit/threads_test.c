@@ -26,7 +26,7 @@
 
 #define GRANT 8192
 
-/* What a path does for a block whose usable size is its weight (path_template.h). */
+/* What is done about a block whose usable size is its weight (preload/count.c). */
 static void count_allocated(uint64_t usable_bytes)
 {
     struct mw_counters *counters = mw_thread.counters;

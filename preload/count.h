@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The malloc path: what is done about a block beyond forwarding the call. It fits on a screen.
+ *
+ * A block has a weight. Right above glibc that is the word before it, the header of its chunk: the chunk's size, a
+ * multiple of 16, with three flags in its low bits (malloc/malloc.c, "struct malloc_chunk"). Above any other allocator,
+ * and where the header is not proven, it is what malloc_usable_size says (count.c). A process does the one or the other
+ * from its start to its end.
+ *
+ * Any thread, no lock, async-signal-safe; errno is left alone.
+ */
+#ifndef MW_COUNT_H
+#define MW_COUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "counters.h"
+#include "threads.h"
+
+#pragma GCC visibility push(hidden) /* or the compiler would look for it in the global offset table */
+/* Blocks from this address on have a header that can be read: 1 where that is proven, else beyond all addresses. So one
+ * comparison tells NULL, too. */
+extern uintptr_t mw_count_header_from;
+#pragma GCC visibility pop
+
+#define MW_HEADER_FLAGS     UINT64_C(7)
+#define MW_HEADER_IS_MAPPED UINT64_C(2) /* a chunk that is a mapping by itself */
+
+static inline uint64_t mw_header(const void *block)
+{
+    return ((const uint64_t *)block)[-1];
+}
+
+static inline uint64_t mw_header_class(uint64_t header)
+{
+    return header >> 4;
+}
+
+/* The slow halves. They look at the block anew, so that the fast ones need to keep nothing for them. */
+void *mw_count_allocated_other(void *block); /* no readable header; may be NULL */
+void *mw_count_allocated_slow(void *block);  /* the header has been taken from the countdown */
+
+/* Counts a block that the allocator has just handed out. Returns it. */
+static inline void *mw_count_allocated(void *block)
+{
+    if (__builtin_expect((uintptr_t)block < mw_count_header_from, 0))
+        return mw_count_allocated_other(block);
+    uint64_t header = mw_header(block);
+    struct mw_counters *counters = mw_thread.counters;
+    if (__builtin_expect(mw_counter_take(&counters->countdown, header), 0))
+        return mw_count_allocated_slow(block);
+    mw_counter_add(&counters->allocated[mw_header_class(header)], 1);
+    return block;
+}
+
+/* Is it counted on the fast path? Then it is done. Before the block is freed. */
+static inline bool mw_count_freed_fast(void *block)
+{
+    if (__builtin_expect((uintptr_t)block < mw_count_header_from, 0))
+        return false;
+    struct mw_counters *counters = mw_thread.counters;
+    uint64_t class = mw_header_class(mw_header(block));
+    if (__builtin_expect(class >= counters->freed_classes, 0))
+        return false;
+    mw_counter_add(&counters->freed[class], 1);
+    return true;
+}
+
+/* Counts what the fast path does not. False: the block is not the allocator's (NULL, or the bootstrap arena's), and
+ * there is nothing to free. */
+bool mw_count_freed_other(void *block);
+
+/* realloc frees one block and allocates another, but knows whether it has only when that is done. */
+struct mw_resizing {
+    uint64_t class;
+    uint64_t usable_bytes;
+};
+struct mw_resizing mw_count_resizing(void *block); /* before; not NULL */
+void mw_count_resized(struct mw_resizing resizing,
+                      void *moved); /* after it has freed the old block; moved may be NULL */
+
+/* Chooses how to weigh. Once, when the functions beneath are known; allocates and frees some blocks. */
+void mw_count_start(void);
+
+/* glibc maps blocks from a threshold on, each by itself, and notes their size in another way, which the fast path does
+ * not look for: it is kept from weights that can be such a block's. A mapped block weighs a page at least. To be called
+ * when the threshold is set (mallopt) and at the start, for what the environment says of it. */
+void mw_count_mapping_threshold(size_t threshold_bytes);
+void mw_count_read_environment(char *const *environment);
+
+#endif
