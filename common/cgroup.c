@@ -146,7 +146,9 @@ static bool parse_mount(struct span line, int version, struct mount *out)
 static long covered(const char *root, struct span path)
 {
     size_t length = strlen(root);
-    if (strcmp(root, "/") == 0 || (strncmp(root, "/..", 3) == 0 && (root[3] == '/' || !root[3])))
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it does not see what strlen tells
+    bool climbs = length >= 3 && memcmp(root, "/..", 3) == 0 && (length == 3 || root[3] == '/');
+    if (strcmp(root, "/") == 0 || climbs)
         return 0;
     if (length > path.length || memcmp(root, path.start, length) != 0)
         return -1;
