@@ -62,11 +62,6 @@ static inline int mw_sys_open(const char *path, int flags, unsigned mode)
     return (int)mw_syscall6(SYS_openat, AT_FDCWD, (long)path, flags, mode, 0, 0);
 }
 
-static inline long mw_sys_read(int fd, void *buffer, size_t bytes)
-{
-    return mw_syscall6(SYS_read, fd, (long)buffer, (long)bytes, 0, 0, 0);
-}
-
 static inline long mw_sys_pread(int fd, void *buffer, size_t bytes, uint64_t offset)
 {
     return mw_syscall6(SYS_pread64, fd, (long)buffer, (long)bytes, (long)offset, 0, 0);
@@ -124,11 +119,6 @@ static inline int mw_sys_sleep_until(uint64_t monotonic_ns)
 static inline int mw_sys_getpid(void)
 {
     return (int)mw_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
-}
-
-static inline int mw_sys_gettid(void)
-{
-    return (int)mw_syscall6(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
 static inline uint64_t mw_clock_ns(clockid_t clock)

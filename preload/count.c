@@ -34,21 +34,20 @@ static bool has_header(const void *block)
     return (uintptr_t)block >= mw_count_header_from;
 }
 
-/* A block's class and size, whichever way they are known. Neither NULL nor the bootstrap arena's. */
-static struct mw_resizing look(void *block)
+struct mw_seen mw_count_look(void *block)
 {
     if (has_header(block)) {
         uint64_t header = mw_header(block);
         /* The class of a mapped chunk does not tell its usable size. */
         uint64_t class = header & MW_HEADER_IS_MAPPED ? UINT64_MAX : mw_header_class(header);
-        return (struct mw_resizing){.class = class, .usable_bytes = usable_by_header(header)};
+        return (struct mw_seen){.class = class, .usable_bytes = usable_by_header(header)};
     }
     uint64_t usable_bytes = mw_real_malloc_usable_size(block);
-    return (struct mw_resizing){.class = class_by_usable(usable_bytes), .usable_bytes = usable_bytes};
+    return (struct mw_seen){.class = class_by_usable(usable_bytes), .usable_bytes = usable_bytes};
 }
 
 /* The block's weight has been taken from the countdown, which may have fallen below 0. */
-static void count_allocated(struct mw_counters *counters, struct mw_resizing seen, bool is_below)
+static void count_allocated(struct mw_counters *counters, struct mw_seen seen, bool is_below)
 {
     if (is_below && !mw_threads_renew_grant(counters))
         mw_threads_allocated_slow(seen.class, seen.usable_bytes);
@@ -64,7 +63,7 @@ void *mw_count_allocated_slow(void *block)
     if (UNLIKELY(mw_bootstrap_owns(block))) /* give back what its header took */
         __atomic_fetch_add(&mw_thread.counters->countdown, (int64_t)mw_header(block), __ATOMIC_RELAXED);
     else
-        count_allocated(mw_thread.counters, look(block), true);
+        count_allocated(mw_thread.counters, mw_count_look(block), true);
     return block;
 }
 
@@ -72,7 +71,7 @@ void *mw_count_allocated_other(void *block)
 {
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
         return block;
-    struct mw_resizing seen = look(block);
+    struct mw_seen seen = mw_count_look(block);
     struct mw_counters *counters = mw_thread.counters;
     bool is_below = mw_counter_take(&counters->countdown, seen.usable_bytes);
     if (LIKELY(!is_below) && LIKELY(seen.class < MW_ALLOCATED_CLASSES))
@@ -82,7 +81,7 @@ void *mw_count_allocated_other(void *block)
     return block;
 }
 
-static void count_freed(struct mw_resizing seen)
+static void count_freed(struct mw_seen seen)
 {
     struct mw_counters *counters = mw_thread.counters;
     if (LIKELY(seen.class < counters->freed_classes))
@@ -95,22 +94,17 @@ bool mw_count_freed_other(void *block)
 {
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
         return false;
-    count_freed(look(block));
+    count_freed(mw_count_look(block));
     mw_trim_serve();
     return true;
 }
 
-struct mw_resizing mw_count_resizing(void *block)
+void mw_count_resized(struct mw_seen old, void *moved)
 {
-    return look(block);
-}
-
-void mw_count_resized(struct mw_resizing resizing, void *moved)
-{
-    count_freed(resizing);
+    count_freed(old);
     if (!moved)
         return;
-    struct mw_resizing seen = look(moved);
+    struct mw_seen seen = mw_count_look(moved);
     struct mw_counters *counters = mw_thread.counters;
     count_allocated(counters, seen, mw_counter_take(&counters->countdown, seen.usable_bytes));
 }

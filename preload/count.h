@@ -71,14 +71,16 @@ static inline bool mw_count_freed_fast(void *block)
  * there is nothing to free. */
 bool mw_count_freed_other(void *block);
 
-/* realloc frees one block and allocates another, but knows whether it has only when that is done. */
-struct mw_resizing {
-    uint64_t class;
+/* What a block weighs, whichever way that is known. */
+struct mw_seen {
+    uint64_t class; /* beyond every table where that does not tell the size */
     uint64_t usable_bytes;
 };
-struct mw_resizing mw_count_resizing(void *block); /* before; not NULL */
-void mw_count_resized(struct mw_resizing resizing,
-                      void *moved); /* after it has freed the old block; moved may be NULL */
+struct mw_seen mw_count_look(void *block); /* neither NULL nor the bootstrap arena's */
+
+/* realloc frees one block and allocates another, but knows whether it has only when that is done: what the old block
+ * was has to be seen before. moved may be NULL. */
+void mw_count_resized(struct mw_seen old, void *moved);
 
 /* Chooses how to weigh. Once, when the functions beneath are known; allocates and frees some blocks. */
 void mw_count_start(void);

@@ -49,11 +49,11 @@ EXPORT void *realloc(void *block, size_t size)
         return mw_count_allocated(mw_real_realloc(block, size));
     if (UNLIKELY(mw_bootstrap_owns(block)))
         return mw_bootstrap_move(block, size, malloc);
-    struct mw_resizing resizing = mw_count_resizing(block);
+    struct mw_seen old = mw_count_look(block);
     void *moved = mw_real_realloc(block, size);
     /* NULL means that the old block lives on, but for a size of 0, where the allocator has freed it. */
     if (LIKELY(moved) || size == 0)
-        mw_count_resized(resizing, moved);
+        mw_count_resized(old, moved);
     return moved;
 }
 

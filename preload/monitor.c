@@ -314,7 +314,7 @@ unsigned mw_monitor_threads(void)
 
 uint64_t mw_monitor_stack_bytes(void)
 {
-    return monitor.stack_bytes;
+    return monitor.is_raw ? mw_raw_thread_bytes() : monitor.stack_bytes;
 }
 
 uint64_t mw_monitor_drops(void)

@@ -98,12 +98,17 @@ static void set_signal_mask(const uint64_t *mask, uint64_t *before)
     mw_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)mask, (long)before, sizeof *mask, 0, 0);
 }
 
+size_t mw_raw_thread_bytes(void)
+{
+    return STACK_BYTES + TLS_BYTES + TCB_BYTES;
+}
+
 int mw_raw_thread_start(struct mw_raw_thread *thread, void (*run)(void))
 {
     const uint64_t all = UINT64_MAX; /* libc's own signals too, which sigfillset leaves out */
     uint64_t before;
     if (!thread->memory) {
-        void *memory = mw_sys_mmap(NULL, STACK_BYTES + TLS_BYTES + TCB_BYTES, PROT_READ | PROT_WRITE,
+        void *memory = mw_sys_mmap(NULL, mw_raw_thread_bytes(), PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED)
             return -ENOMEM;

@@ -23,6 +23,9 @@ struct mw_raw_thread {
     int tid;      /* cleared by the kernel when the thread is gone */
 };
 
+/* What one is mapped with. */
+size_t mw_raw_thread_bytes(void);
+
 /* Can it be done on this machine? */
 bool mw_raw_thread_is_possible(void);
 

@@ -67,7 +67,8 @@ static void take_sys(struct memwatch_stats *stats, const struct mw_proc_status *
     stats->StackSys = least(status->vm_stk_bytes + thread_stacks, stats->Sys);
     stats->StackInuse = stats->StackSys;
     uint64_t rest = stats->Sys - stats->StackSys;
-    uint64_t heap = less(rest, mw_real_surveyed.static_data_bytes + maps.data_bytes + mw_monitor_stack_bytes());
+    uint64_t heap = less(rest, mw_real_surveyed.static_data_bytes + maps.data_bytes + mw_monitor_stack_bytes() +
+                                   mw_threads_mapped_bytes());
     stats->HeapSys = least(heap > stats->Alloc ? heap : stats->Alloc, rest);
     stats->OtherSys = rest - stats->HeapSys;
     stats->HeapIdle = less(stats->HeapSys, stats->HeapInuse);

@@ -56,9 +56,14 @@ static struct slot *slot_at(uint32_t index)
     return chunk ? &chunk[index - chunk_start(k)] : NULL;
 }
 
+static size_t chunk_bytes(unsigned k)
+{
+    return (FIRST_CHUNK_SLOTS * sizeof(struct slot)) << k;
+}
+
 static bool map_chunk(unsigned k)
 {
-    size_t bytes = (FIRST_CHUNK_SLOTS * sizeof(struct slot)) << k;
+    size_t bytes = chunk_bytes(k);
     struct slot *none = NULL;
     if (__atomic_load_n(&chunks[k], __ATOMIC_ACQUIRE))
         return true;
@@ -186,10 +191,10 @@ void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes)
         mw_others_count(&counters->freed_others, usable_bytes, false);
 }
 
-void mw_threads_measure(struct mw_measure of_path, int64_t grant_of_path)
+void mw_threads_measure(struct mw_measure chosen, int64_t grant)
 {
-    measure = of_path;
-    __atomic_store_n(&mw_threads_grant, grant_of_path, __ATOMIC_RELAXED);
+    measure = chosen;
+    __atomic_store_n(&mw_threads_grant, grant, __ATOMIC_RELAXED);
 }
 
 void mw_threads_lower_grant(int64_t lower)
@@ -241,4 +246,13 @@ uint64_t mw_threads_samples(void)
     for (uint32_t i = 0; i < used; i++)
         samples += mw_counter_read(&slot_at(i)->counters.samples);
     return samples;
+}
+
+uint64_t mw_threads_mapped_bytes(void)
+{
+    uint64_t bytes = 0;
+    for (unsigned k = 0; k < CHUNKS; k++)
+        if (__atomic_load_n(&chunks[k], __ATOMIC_ACQUIRE))
+            bytes += chunk_bytes(k);
+    return bytes;
 }

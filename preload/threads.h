@@ -2,8 +2,8 @@
  *
  * Which counters a thread writes. The malloc path's half that is not the allocator's.
  *
- * Counters stand in slots, a page each, that a thread takes at its first allocation and leaves behind, counts and all,
- * when it ends: a count belongs to the process, so that a sum over all slots is right whoever wrote them, and a
+ * Counters stand in slots, pages of their own, that a thread takes at its first heap call and leaves behind, counts and
+ * all, when it ends: a count belongs to the process, so that a sum over all slots is right whoever wrote them, and a
  * hundred thousand short threads need as many slots as ever lived at once. What a thread does after its slot is gone,
  * or where none can be had, goes to a slot that all share, with atomic additions.
  *
@@ -73,5 +73,8 @@ void mw_threads_sum(struct mw_totals *totals);
 
 /* Blocks that sampling has chosen. */
 uint64_t mw_threads_samples(void);
+
+/* The memory that the slots were mapped with, touched or not. */
+uint64_t mw_threads_mapped_bytes(void);
 
 #endif

@@ -73,7 +73,7 @@ class Group(Launcher):
         with start_launcher("--limit", "60M", "cat", "/proc/self/cgroup") as process:
             output, _ = process.communicate(timeout=30)
         self.assertIn(f"/memwatch-{process.pid}-1\n".encode(), output)
-        first_touch = launch("--limit", "8M", "--restart", "no", "head", "-c", "64M", "/dev/zero", preexec_fn=None)
+        first_touch = launch("--limit", "8M", "--restart", "no", "head", "-c", "64M", "/dev/zero")
         self.assertEqual(first_touch.returncode, 0)  # streaming needs little
         at_once = launch("--limit", "20M", "--restart", "no", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1",
                          options={"output": "none"})
