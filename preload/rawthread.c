@@ -15,7 +15,11 @@
 #define STACK_BYTES ((size_t)64 * 1024)
 #define TLS_BYTES   ((size_t)64 * 1024) /* room below the thread pointer for the static TLS of all modules */
 #define TCB_BYTES   ((size_t)4096)      /* and above it for what libc keeps there */
-#define NOBODY      65534
+
+/* Whom the monitor becomes. The first is in no range that distributions, systemd or containers hand out: processes are
+ * counted by user (RLIMIT_NPROC), and some program that runs as nobody may count on having few. The second is for user
+ * namespaces that know no other. */
+static const uid_t nobodies[] = {2147483646, 65534};
 
 #if defined(__x86_64__)
 
@@ -149,8 +153,13 @@ static bool become_nobody(void)
     if (!may_set_uid())
         return true; /* then the program cannot change its user either */
     mw_syscall6(SYS_setgroups, 0, 0, 0, 0, 0, 0);
-    mw_syscall6(SYS_setresgid, NOBODY, NOBODY, NOBODY, 0, 0, 0);
-    return mw_syscall6(SYS_setresuid, NOBODY, NOBODY, NOBODY, 0, 0, 0) == 0;
+    for (size_t i = 0; i < sizeof nobodies / sizeof nobodies[0]; i++) {
+        long id = nobodies[i];
+        mw_syscall6(SYS_setresgid, id, id, id, 0, 0, 0);
+        if (mw_syscall6(SYS_setresuid, id, id, id, 0, 0, 0) == 0)
+            return true;
+    }
+    return false;
 }
 
 bool mw_raw_thread_shed_privilege(void)

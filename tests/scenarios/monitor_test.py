@@ -94,7 +94,7 @@ class Monitor(Scenario):
             self.assertEqual(result.returncode, 0, kind)
 
     def test_a_program_may_enter_a_user_namespace(self):
-        # There the monitor cannot become nobody, for nobody is not mapped: it says so and ends.
+        # There the monitor cannot become another user, for none is mapped: it says so and ends.
         result = run([program("alone"), "userns"], options=self.options(), preload=False)
         if b"Operation not permitted" in result.stderr:
             self.skipTest("this user may make no user namespace")
