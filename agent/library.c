@@ -16,6 +16,16 @@ static const char *const places[] = {
     "../preload/libmemwatch.so", /* build tree */
 };
 
+bool mw_library_take(const char *file, char *path, size_t capacity_bytes, struct mw_error *error)
+{
+    if (strpbrk(file, " :"))
+        return mw_error_set(error, 0, "%s cannot be preloaded: LD_PRELOAD takes no path with a space or a colon", file);
+    if (strlen(file) >= capacity_bytes)
+        return mw_error_set(error, ENAMETOOLONG, "%s", file);
+    strcpy(path, file); // NOLINT(clang-analyzer-security.insecureAPI.strcpy)
+    return true;
+}
+
 bool mw_library_find(char *path, size_t capacity_bytes, struct mw_error *error)
 {
     char directory[PATH_MAX];
@@ -28,32 +38,33 @@ bool mw_library_find(char *path, size_t capacity_bytes, struct mw_error *error)
         char joined[2 * PATH_MAX];
         char resolved[PATH_MAX];
         snprintf(joined, sizeof joined, "%s/%s", directory, places[i]);
-        if (!realpath(joined, resolved))
-            continue;
-        if (strpbrk(resolved, " :"))
-            return mw_error_set(error, 0, "%s cannot be preloaded: LD_PRELOAD takes no path with a space or a colon",
-                                resolved);
-        if (strlen(resolved) >= capacity_bytes)
-            return mw_error_set(error, ENAMETOOLONG, "%s", resolved);
-        strcpy(path, resolved); // NOLINT(clang-analyzer-security.insecureAPI.strcpy)
-        return true;
+        if (realpath(joined, resolved))
+            return mw_library_take(resolved, path, capacity_bytes, error);
     }
     return mw_error_set(error, 0, "libmemwatch.so is not found near %s", directory);
 }
 
-/* "NAME=value" on the heap. */
-static char *variable(const char *name, const char *value, const char *separator, const char *more)
+#define MOST_WORDS 3
+
+/* "NAME=word:word" on the heap, of the words that hold something. */
+static char *variable(const char *name, const char *const words[MOST_WORDS])
 {
-    size_t bytes = strlen(name) + strlen(value) + strlen(separator) + strlen(more) + 2;
+    size_t bytes = strlen(name) + 1;
+    for (unsigned i = 0; i < MOST_WORDS; i++)
+        bytes += words[i] ? strlen(words[i]) + 1 : 0;
     char *text = malloc(bytes);
     if (!text)
         abort(); /* before the program has started, and for want of a hundred bytes */
     struct mw_text out = mw_text_on(text, bytes);
     mw_text_string(&out, name);
-    mw_text_char(&out, '=');
-    mw_text_string(&out, value);
-    mw_text_string(&out, separator);
-    mw_text_string(&out, more);
+    char separator = '=';
+    for (unsigned i = 0; i < MOST_WORDS; i++) {
+        if (!words[i] || !*words[i])
+            continue;
+        mw_text_char(&out, separator);
+        mw_text_string(&out, words[i]);
+        separator = ':';
+    }
     return text;
 }
 
@@ -76,20 +87,20 @@ static bool is_listed(const char *list, const char *library)
     return false;
 }
 
-char **mw_library_environment(char *const *environment, const char *library, const char *limit)
+char **mw_library_environment(char *const *environment, const char *library, const char *allocator, const char *limit)
 {
     size_t count = 0;
     size_t kept = 0;
-    const char *preloaded = "";
+    const char *preloaded = NULL;
     while (environment[count])
         count++;
     char **copy = calloc(count + 3, sizeof *copy);
     if (!copy)
         abort();
     for (size_t i = 0; i < count; i++) {
-        if (library && is_named(environment[i], "LD_PRELOAD")) {
+        if ((library || allocator) && is_named(environment[i], "LD_PRELOAD")) {
             preloaded = environment[i] + sizeof "LD_PRELOAD=" - 1;
-            if (!is_listed(preloaded, library))
+            if (allocator || !is_listed(preloaded, library))
                 continue;
             library = NULL;
         }
@@ -97,9 +108,9 @@ char **mw_library_environment(char *const *environment, const char *library, con
             continue;
         copy[kept++] = environment[i];
     }
-    if (library)
-        copy[kept++] = variable("LD_PRELOAD", library, *preloaded ? ":" : "", preloaded);
+    if (library || allocator)
+        copy[kept++] = variable("LD_PRELOAD", (const char *const[]){library, allocator, preloaded});
     if (limit)
-        copy[kept] = variable("MEMWATCH_LIMIT", limit, "", "");
+        copy[kept] = variable("MEMWATCH_LIMIT", (const char *const[MOST_WORDS]){limit});
     return copy;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "allocator.h"
 #include "group.h"
 #include "library.h"
 #include "restart.h"
@@ -49,6 +50,8 @@ struct job {
     uint64_t limit_bytes; /* 0: none */
     char library[4096];
     bool has_library;
+    char allocator[4096];
+    bool has_allocator; /* beneath the library, or alone */
     struct mw_signals signals;
 };
 
@@ -79,6 +82,10 @@ static bool prepare_job(struct job *job, const struct mw_run_options *options, s
     if (options->limit.kind != MW_AMOUNT_NONE && job->limit_bytes < MW_SMALLEST_LIMIT_BYTES)
         return mw_error_set(error, 0, "--limit: %llu bytes are too few for any program; the least is 1M",
                             (unsigned long long)job->limit_bytes);
+    job->has_allocator = options->allocator != MW_ALLOCATOR_GLIBC;
+    if (job->has_allocator && !mw_allocator_find(options->allocator, "", getenv("LD_LIBRARY_PATH"), job->allocator,
+                                                 sizeof job->allocator, error))
+        return false;
     job->has_library = mw_library_find(job->library, sizeof job->library, &no_library);
     if (!job->has_library)
         say("the program is not watched: %s", no_library.text);
@@ -157,6 +164,7 @@ static pid_t start_program(struct job *job, struct run *run, enum mw_spawn_failu
     struct mw_spawn spawn = {
         .command = job->options->command,
         .environment = mw_library_environment(environ, job->has_library ? job->library : NULL,
+                                              job->has_allocator ? job->allocator : NULL,
                                               job->limit_bytes && !run->has_group ? limit : NULL),
         .mask = &job->signals.before,
         .ignore_sigchld = job->signals.ignored_sigchld,

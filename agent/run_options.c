@@ -70,6 +70,11 @@ static int parse_policy(const char *value, enum mw_restart_policy *out)
     return -EINVAL;
 }
 
+static int parse_allocator(const char *value, enum mw_allocator *out)
+{
+    return mw_allocator_parse(value, out);
+}
+
 enum {
     OPTION_HELP = 'h',
     OPTION_VERSION = 'V',

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "allocator.h"
 #include "error.h"
 #include "restart.h"
 #include "units.h"
@@ -16,11 +17,12 @@
 /* X(name, member, type, default, argument, accepted, help): the option is --name. */
 /* clang-format off */
 #define MW_RUN_OPTIONS(X) \
-    X("limit",         limit,            amount,   "off",    "SIZE",     "a size of at least 1M, such as 100M or 1.5GiB, a share of the memory to be had such as 50%, or off", "memory limit of the program and all its descendants") \
-    X("swappiness",    swappiness,       percent,  "",       "N",        "a number from 0 to 100",                     "how willingly the kernel swaps instead of killing (cgroup v1)") \
-    X("restart",       restart,          policy,   "on-oom", "POLICY",   "on-oom, on-failure, always or no",           "when to start the program again") \
-    X("restart-delay", restart_delay_ns, duration, "100ms",  "DURATION", MW_DURATION_ACCEPTED,                         "wait before the first restart; doubles up to 30 s, and anew after a run of a minute") \
-    X("start-limit",   start_limit,      count,    "5",      "N",        "a number from 0 to 1000000",                 "restarts without a run of a minute between them, then give up")
+    X("limit",         limit,            amount,    "off",    "SIZE",     "a size of at least 1M, such as 100M or 1.5GiB, a share of the memory to be had such as 50%, or off", "memory limit of the program and all its descendants") \
+    X("swappiness",    swappiness,       percent,   "",       "N",        "a number from 0 to 100",                     "how willingly the kernel swaps instead of killing (cgroup v1)") \
+    X("restart",       restart,          policy,    "on-oom", "POLICY",   "on-oom, on-failure, always or no",           "when to start the program again") \
+    X("restart-delay", restart_delay_ns, duration,  "100ms",  "DURATION", MW_DURATION_ACCEPTED,                         "wait before the first restart; doubles up to 30 s, and anew after a run of a minute") \
+    X("start-limit",   start_limit,      count,     "5",      "N",        "a number from 0 to 1000000",                 "restarts without a run of a minute between them, then give up") \
+    X("allocator",     allocator,        allocator, "glibc",  "NAME",     "glibc, jemalloc, tcmalloc or mimalloc",      "allocator to preload beneath the watch, where the system has it; glibc: the program's own, as it is")
 /* clang-format on */
 
 #define MW_PERCENT_NONE (-1)
@@ -30,6 +32,7 @@ typedef int mw_run_percent; /* or MW_PERCENT_NONE */
 typedef enum mw_restart_policy mw_run_policy;
 typedef uint64_t mw_run_duration;
 typedef unsigned mw_run_count;
+typedef enum mw_allocator mw_run_allocator;
 
 struct mw_run_options {
     enum { MW_RUN_PROGRAM, MW_RUN_HELP, MW_RUN_VERSION } action;

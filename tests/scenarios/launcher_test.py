@@ -186,6 +186,56 @@ class Passing(Launcher):
         self.assertEqual(result.stdout.decode(), f"{LIBRARY}:libc.so.6\n")
 
 
+class Allocator(Launcher):
+    LIBRARIES = {"jemalloc": r"\S+/libjemalloc\.so\.2", "tcmalloc": r"\S+/libtcmalloc_minimal\.so\.4",
+                 "mimalloc": r"\S+/libmimalloc\.so\.2"}
+
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="memwatch-test-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def test_the_counters_are_exact_above_each_and_it_serves_what_they_count(self):
+        for name, library in ({"glibc": r"\S+/libc\.so\.6"} | self.LIBRARIES).items():
+            with self.subTest(name=name):
+                exact = launch("--allocator", name, program("truth"), "8", "5", options={"output": "none"})
+                self.assertEqual((exact.returncode, exact.stdout), (0, b"truth: all equal\n"), exact.stderr)
+                self.assertEqual(exact.stderr.count(b"\n"), 1, exact.stderr)  # the loader complains of nothing
+                bound = launch("--allocator", name, "true", env={"LD_DEBUG": "bindings"})
+                for function in ("malloc", "calloc", "realloc", "free", "aligned_alloc", "malloc_usable_size"):
+                    self.assertRegex(bound.stderr.decode(), rf"binding file {re.escape(str(LIBRARY))} \[0\] to {library} "
+                                                            rf"\[0\]: normal symbol `{function}'")
+
+    def test_it_stands_between_the_library_and_what_was_there(self):
+        for name, library in self.LIBRARIES.items():
+            result = launch("--allocator", name, "sh", "-c", "echo $LD_PRELOAD", env={"LD_PRELOAD": "libc.so.6"})
+            self.assertRegex(result.stdout.decode(), rf"\A{re.escape(str(LIBRARY))}:{library}:libc\.so\.6\n\Z")
+
+    def test_one_that_was_preloaded_already_yields_to_the_one_that_is_asked_for(self):
+        result = launch("--allocator", "jemalloc", str(LAUNCHER), "--allocator", "mimalloc", program("truth"), "2", "2",
+                        options={"output": "none"}, env={"LD_DEBUG": "bindings"})
+        self.assertEqual((result.returncode, result.stdout), (0, b"truth: all equal\n"))
+        served = re.findall(r"\[0\] to (\S+) \[0\]: normal symbol `calloc'\n", result.stderr.decode())
+        self.assertRegex(served[-1], self.LIBRARIES["mimalloc"])
+
+    def test_it_is_preloaded_also_where_the_library_is_not_found(self):
+        alone = shutil.copy(LAUNCHER, self.directory)
+        result = run([alone, "--allocator", "jemalloc", "sh", "-c", "echo $LD_PRELOAD"], preload=False)
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stdout.decode(), rf"\A{self.LIBRARIES['jemalloc']}\n\Z")
+        self.assertIn(b"the program is not watched: libmemwatch.so is not found", result.stderr)
+
+    def test_ld_library_path_comes_first_and_what_cannot_be_preloaded_is_told(self):
+        installed = launch("--allocator", "jemalloc", "sh", "-c", "echo $LD_PRELOAD").stdout.decode().strip().split(":")[1]
+        for directory, status in (("place", 0), ("a place", 125)):
+            (self.directory / directory).mkdir()
+            own = shutil.copy(installed, self.directory / directory)
+            result = launch("--allocator", "jemalloc", "sh", "-c", "echo $LD_PRELOAD",
+                            env={"LD_LIBRARY_PATH": str(self.directory / directory)})
+            self.assertEqual((result.returncode, result.stdout.decode()), (status, "" if status else f"{LIBRARY}:{own}\n"))
+            self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+        self.assertIn(f"{own} cannot be preloaded: LD_PRELOAD takes no path with a space or a colon".encode(), result.stderr)
+
+
 class BadInput(Launcher):
     def test_one_line_names_what_is_wrong_and_what_is_accepted(self):
         cases = ((["--limit", "12Q", "true"], b'--limit takes a size of at least 1M, such as 100M'),
@@ -198,6 +248,7 @@ class BadInput(Launcher):
                  (["--restart", "sometimes", "true"], b"--restart takes on-oom, on-failure, always or no"),
                  (["--restart-delay", "soon", "true"], b"--restart-delay takes a duration"),
                  (["--start-limit", "-1", "true"], b"--start-limit takes a number"),
+                 (["--allocator", "hoard", "true"], b'--allocator takes glibc, jemalloc, tcmalloc or mimalloc, not "hoard"'),
                  (["--nonsense", "true"], b"there is no option --nonsense"),
                  (["-x", "true"], b"there is no option -x"),
                  ([], b"no program is named"), (["--"], b"no program is named"))

@@ -28,9 +28,9 @@
 static char **volatile copies[64];
 static unsigned copies_made;
 
-static char **make(const char *const *environment, const char *library, const char *limit)
+static char **make(const char *const *environment, const char *library, const char *allocator, const char *limit)
 {
-    char **copy = mw_library_environment((char *const *)environment, library, limit);
+    char **copy = mw_library_environment((char *const *)environment, library, allocator, limit);
     assert_true(copies_made < COUNT(copies));
     copies[copies_made++] = copy;
     return copy;
@@ -106,11 +106,39 @@ static void the_library_stands_in_front_and_the_limit_where_there_is_none(void *
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char **copy = make(cases[i].environment, cases[i].library, cases[i].limit);
+        char **copy = make(cases[i].environment, cases[i].library, NULL, cases[i].limit);
         CHECK_U64(cases[i].what, count_named(copy, "LD_PRELOAD"), cases[i].preload ? 1 : 0);
         CHECK_U64(cases[i].what, count_named(copy, "MEMWATCH_LIMIT"), cases[i].limit_due ? 1 : 0);
         CHECK(cases[i].what, !cases[i].preload || holds(copy, cases[i].preload));
         CHECK(cases[i].what, !cases[i].limit_due || holds(copy, cases[i].limit_due));
+    }
+}
+
+static void an_allocator_stands_right_beneath_the_library(void **state)
+{
+    static const struct {
+        const char *what;
+        const char *there; /* NULL: nothing */
+        const char *library;
+        const char *due;
+    } cases[] = {
+        {"nothing there", NULL, "/lib/m.so", "LD_PRELOAD=/lib/m.so:/lib/a.so"},
+        {"nothing in it", "LD_PRELOAD=", "/lib/m.so", "LD_PRELOAD=/lib/m.so:/lib/a.so"},
+        {"before what was there", "LD_PRELOAD=x.so y.so", "/lib/m.so", "LD_PRELOAD=/lib/m.so:/lib/a.so:x.so y.so"},
+        {"another allocator between", "LD_PRELOAD=/lib/m.so:b.so", "/lib/m.so",
+         "LD_PRELOAD=/lib/m.so:/lib/a.so:/lib/m.so:b.so"},
+        {"the wrong way round", "LD_PRELOAD=/lib/a.so:/lib/m.so", "/lib/m.so",
+         "LD_PRELOAD=/lib/m.so:/lib/a.so:/lib/a.so:/lib/m.so"},
+        {"alone", NULL, NULL, "LD_PRELOAD=/lib/a.so"},
+        {"alone, before what was there", "LD_PRELOAD=x.so", NULL, "LD_PRELOAD=/lib/a.so:x.so"},
+        {"alone, before itself and another", "LD_PRELOAD=b.so:/lib/a.so", NULL, "LD_PRELOAD=/lib/a.so:b.so:/lib/a.so"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *environment[] = {cases[i].there, NULL};
+        char **copy = make(environment, cases[i].library, "/lib/a.so", NULL);
+        CHECK_U64(cases[i].what, count_named(copy, "LD_PRELOAD"), 1);
+        CHECK_TEXT(cases[i].what, copy[0], cases[i].due);
     }
 }
 
@@ -120,7 +148,7 @@ static void all_else_is_copied_in_its_order(void **state)
                                               "C=\xff", "D=LD_PRELOAD=1",   NULL};
     static const char *const due[] = {"A=1", "B", "=odd", "", "A=2", "C=\xff", "D=LD_PRELOAD=1"};
     (void)state;
-    char **copy = make(environment, "/lib/m.so", "64M");
+    char **copy = make(environment, "/lib/m.so", NULL, "64M");
     for (size_t i = 0; i < COUNT(due); i++)
         assert_string_equal(copy[i], due[i]);
     assert_int_equal(count_named(copy, "LD_PRELOAD"), 1);
@@ -137,7 +165,7 @@ static void a_long_preload_is_kept_whole(void **state)
     size_t length = strlen(preload);
     memset(preload + length, 'x', sizeof preload - length - 1);
     snprintf(due, sizeof due, "LD_PRELOAD=/lib/m.so:%s", preload + length);
-    assert_true(holds(make(environment, "/lib/m.so", NULL), due));
+    assert_true(holds(make(environment, "/lib/m.so", NULL, NULL), due));
 }
 
 /* ---- where it is ---- */
@@ -250,6 +278,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_library_stands_in_front_and_the_limit_where_there_is_none),
+        cmocka_unit_test(an_allocator_stands_right_beneath_the_library),
         cmocka_unit_test(all_else_is_copied_in_its_order),
         cmocka_unit_test(a_long_preload_is_kept_whole),
         WITH_SCRATCH(it_is_found_in_the_build_tree),

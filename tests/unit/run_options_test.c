@@ -47,6 +47,7 @@ static void defaults_are_those_of_the_table(void **state)
     assert_int_equal(options.restart, MW_RESTART_ON_OOM);
     assert_int_equal(options.restart_delay_ns, 100000000);
     assert_int_equal(options.start_limit, 5);
+    assert_int_equal(options.allocator, MW_ALLOCATOR_GLIBC);
 }
 
 static void every_option_is_taken_joined_or_apart(void **state)
@@ -108,6 +109,23 @@ static void policies(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)
         CHECK_I64(cases[i].value, parse_well((words){"--restart", cases[i].value, "app"}).restart, cases[i].policy);
+}
+
+static void allocators(void **state)
+{
+    static const struct {
+        const char *value;
+        enum mw_allocator allocator;
+    } cases[] = {
+        {"glibc", MW_ALLOCATOR_GLIBC},
+        {"jemalloc", MW_ALLOCATOR_JEMALLOC},
+        {"tcmalloc", MW_ALLOCATOR_TCMALLOC},
+        {"mimalloc", MW_ALLOCATOR_MIMALLOC},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        CHECK_I64(cases[i].value, parse_well((words){"--allocator", cases[i].value, "app"}).allocator,
+                  cases[i].allocator);
 }
 
 /* The program's own options are the program's. */
@@ -205,6 +223,10 @@ static void what_is_wrong_is_named(void **state)
         {{"--start-limit=99999999999999999999999", "app"}, "--start-limit takes a number"},
         {{"--start-limit=18446744073709551616", "app"}, "--start-limit takes a number"},
         {{"--start-limit=+5", "app"}, "--start-limit takes a number"},
+        {{"--allocator=", "app"}, "--allocator takes glibc, jemalloc, tcmalloc or mimalloc"},
+        {{"--allocator=hoard", "app"}, "not \"hoard\""},
+        {{"--allocator=jemalloc2", "app"}, "--allocator takes"},
+        {{"--allocator=Jemalloc", "app"}, "--allocator takes"},
         {{"--no-such", "app"}, "--no-such"},
         {{"--no-such=5", "app"}, "--no-such"},
         {{"--help=5", "app"}, "--help"},
@@ -278,6 +300,7 @@ int main(void)
         cmocka_unit_test(every_option_is_taken_joined_or_apart),
         cmocka_unit_test(limits),
         cmocka_unit_test(policies),
+        cmocka_unit_test(allocators),
         cmocka_unit_test(the_command_begins_at_the_first_word_that_is_no_option),
         cmocka_unit_test(help_and_version_need_no_program),
         cmocka_unit_test(what_is_wrong_is_named),
