@@ -12,7 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "error.h"
 #include "segment.h"
+#include "segment_view.h"
 
 /* Objects and bytes, of one direction or live. Scaled up already: estimates where blocks are sampled. */
 struct mw_profile_amount {
@@ -58,7 +60,7 @@ struct mw_profile {
     size_t sample_count;
     uint64_t sample_mean_bytes; /* 0: there was no sampling; 1: exact */
     uint64_t started_unix_ns;
-    uint64_t age_ns; /* from the start of the process image to the moment that this is of */
+    uint64_t age_ns;                         /* from the start of the process image to the moment that this is of */
     uint64_t history_ns[MW_SEGMENT_HISTORY]; /* since the start */
     unsigned history_used;
     uint64_t dropped_samples; /* that are in nothing of the above */
@@ -67,6 +69,8 @@ struct mw_profile {
     void *memory; /* what the pointers point into */
 };
 
+/* Takes it out of a view, which need not be kept. False: there is not enough memory, and *profile holds nothing. */
+bool mw_profile_load(const struct mw_segment_view *view, struct mw_profile *profile, struct mw_error *error);
 void mw_profile_free(struct mw_profile *profile);
 
 #endif
