@@ -31,4 +31,8 @@ int mw_command_failed(const struct mw_error *error);
 /* "memwatch NAME: what is wrong; usage: memwatch NAME ARGUMENTS" on standard error; MW_COMMAND_USAGE. */
 int mw_command_usage(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same for the option at which getopt_long has just returned '?'. Long options have values from here on. */
+#define MW_COMMAND_OPTION 256
+int mw_command_bad_option(char *const *argv);
+
 #endif

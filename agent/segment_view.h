@@ -20,7 +20,6 @@
 #include "error.h"
 #include "segment.h"
 
-#define MW_SEGMENT_MOST_BYTES  (UINT64_C(256) << 20)
 #define MW_SEGMENT_FIRST_STACK 8 /* words: before it nothing stands, for 0 is no stack */
 
 struct mw_segment_view {
