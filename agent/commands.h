@@ -15,6 +15,8 @@
 #define MW_COMMANDS(X) \
     X(ps,    "[--all] [--json] [--sweep]",                "list the watched processes; --all: and what dead ones have left; --sweep: and remove that") \
     X(stats, "PID|SEGMENT [--json] [--watch[=INTERVAL]]", "all statistics of a process, also of a dead one; --watch: a line each INTERVAL (1s)") \
+    X(report, "PID|SEGMENT [--top N] [--post-mortem]", "who holds the memory, or held it at the end: by call stack, function, module, size; --post-mortem: in a few lines") \
+    X(profile, "PID|SEGMENT -o FILE|--folded|--text [--alloc] [--objects] [--no-symbols]", "the heap profile: for pprof (FILE, gzipped; - is standard output), for flame graphs, to read") \
     X(trim,  "PID",                                       "have the process return memory that it does not use, and say how much came back") \
     X(set,   "PID KEY=VALUE...",                          "change interval, limit or sample of a running process")
 /* clang-format on */
