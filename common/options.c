@@ -16,7 +16,7 @@ static int parse_interval(const char *value, uint64_t *out_ns)
     int error = mw_duration_parse(value, &ns);
     if (error)
         return error;
-    if (ns < UINT64_C(10000000) || ns > 24 * 3600 * UINT64_C(1000000000))
+    if (ns < MW_SHORTEST_INTERVAL_NS || ns > MW_LONGEST_INTERVAL_NS)
         return -ERANGE;
     *out_ns = ns;
     return 0;
@@ -68,6 +68,40 @@ static int parse_monitor(const char *value, enum mw_monitor_kind *out)
         }
     }
     return -EINVAL;
+}
+
+static int parse_unwind(const char *value, enum mw_unwind_kind *out)
+{
+    bool fp = strcmp(value, "fp") == 0;
+    if (!fp && strcmp(value, "auto") != 0)
+        return -EINVAL;
+    *out = fp ? MW_UNWIND_FRAME_POINTERS : MW_UNWIND_AUTO;
+    return 0;
+}
+
+static int parse_flag(const char *value, bool *out)
+{
+    bool yes = strcmp(value, "yes") == 0;
+    if (!yes && strcmp(value, "no") != 0)
+        return -EINVAL;
+    *out = yes;
+    return 0;
+}
+
+static int parse_directory(const char *value, const char **out)
+{
+    if (value[0] != '/')
+        return -EINVAL;
+    *out = value;
+    return 0;
+}
+
+static int parse_name(const char *value, const char **out)
+{
+    if (strlen(value) > 63)
+        return -ERANGE;
+    *out = value;
+    return 0;
 }
 
 static int parse_sample(const char *value, uint64_t *out_bytes)

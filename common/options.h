@@ -8,6 +8,7 @@
 #ifndef MW_OPTIONS_H
 #define MW_OPTIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "units.h"
@@ -19,10 +20,19 @@
     X(FORMAT,   format,      format,   "text",   "text or json",                                         "aligned text, or one JSON object a line") \
     X(MONITOR,  monitor,     monitor,  "auto",   "auto, thread or off",                                  "auto: a thread that libc does not know of, which costs a single-threaded program nothing; thread: an ordinary one; off: neither lines nor limit") \
     X(SAMPLE,   sample,      sample,   "512K",   "a size such as 512K, 1 (every block), or off",          "mean distance in allocated bytes between sampled blocks") \
+    X(UNWIND,   unwind,      unwind,   "auto",   "auto or fp",                                           "how call stacks are found: auto: by the unwind tables, where there are none by frame pointers; fp: by frame pointers alone, which is faster and stops in code that keeps none") \
+    X(DIR,      directory,   directory, "/dev/shm", "the path of a directory",                           "where the segment stands, in memwatch-UID/") \
+    X(KEEP,     keep,        flag,     "no",     "yes or no",                                            "leave the segment there also when the program ends by itself") \
+    X(RUN,      run,         name,     "",       "a name of up to 63 characters",                        "what memwatch-run calls all that it has started together") \
     X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
 /* clang-format on */
 
+#define MW_SHORTEST_INTERVAL_NS UINT64_C(10000000)
+#define MW_LONGEST_INTERVAL_NS  (24 * 3600 * UINT64_C(1000000000))
+
 enum mw_monitor_kind { MW_MONITOR_AUTO, MW_MONITOR_THREAD, MW_MONITOR_OFF };
+
+enum mw_unwind_kind { MW_UNWIND_AUTO, MW_UNWIND_FRAME_POINTERS };
 
 enum mw_format { MW_FORMAT_TEXT, MW_FORMAT_JSON };
 
@@ -37,6 +47,10 @@ typedef struct mw_output_target mw_option_output;
 typedef enum mw_format mw_option_format;
 typedef enum mw_monitor_kind mw_option_monitor;
 typedef uint64_t mw_option_sample; /* bytes; 0: off */
+typedef enum mw_unwind_kind mw_option_unwind;
+typedef const char *mw_option_directory; /* points into the environment */
+typedef bool mw_option_flag;
+typedef const char *mw_option_name; /* points into the environment */
 typedef struct mw_amount mw_option_amount;
 
 struct mw_options {

@@ -45,7 +45,7 @@ enum mw_segment_section {
 #define MW_SEGMENT_ENUM(NAME, name, item) MW_SEGMENT_##NAME,
     MW_SEGMENT_SECTIONS(MW_SEGMENT_ENUM)
 #undef MW_SEGMENT_ENUM
-    MW_SEGMENT_SECTION_COUNT
+        MW_SEGMENT_SECTION_COUNT
 };
 
 struct mw_segment_place {
@@ -77,7 +77,7 @@ struct mw_segment_header {
     uint64_t started_unix_ns;
     uint64_t sample_mean_bytes; /* 0: no sampling; 1: every block */
     struct mw_measure measure;  /* what the classes of the slots mean */
-    uint64_t parent_segment;    /* forked: the parent's pid; else 0 */
+    uint64_t parent_pid;        /* forked: from whom; else 0 */
     char comm[64];              /* as at the start */
     char program[512];          /* /proc/self/exe, cut off where it is longer */
     char run[64];               /* MEMWATCH_RUN: the launcher's name for all that it has started together */
@@ -86,11 +86,11 @@ struct mw_segment_header {
     /* Written while the program runs. */
     _Alignas(64) uint32_t state;
     uint32_t modules_used;
-    uint32_t slots_used;       /* that were ever handed out, the shared one too */
-    uint32_t exited_status;    /* when the state is ENDED by exit: its status; else 0 */
-    uint64_t stacks_used;      /* words of the section that are taken */
-    uint64_t events_next;      /* events ever written; the latest is at (events_next - 1) % capacity */
-    uint64_t seconds_next;     /* rows ever written, as events */
+    uint32_t slots_used;    /* that were ever handed out, the shared one too */
+    uint32_t exited_status; /* when the state is ENDED by exit: its status; else 0 */
+    uint64_t stacks_used;   /* words of the section that are taken */
+    uint64_t events_next;   /* events ever written; the latest is at (events_next - 1) % capacity */
+    uint64_t seconds_next;  /* rows ever written, as events */
     uint64_t minutes_next;
     uint64_t history_sequence; /* of the stacks' histories: odd while they are being written */
     uint64_t history_used;     /* points; the same for all stacks */
@@ -104,11 +104,7 @@ struct mw_segment_header {
     uint64_t dropped_bytes; /* what these stood for */
     uint64_t dropped_stacks;
     uint64_t dropped_modules;
-    uint64_t dropped_slots; /* threads that count in the shared slot or outside the segment */
-    uint64_t overflow_allocated_bytes; /* of threads outside the segment, at the last tick */
-    uint64_t overflow_freed_bytes;
-    uint64_t overflow_allocated_objects;
-    uint64_t overflow_freed_objects;
+    uint64_t dropped_slots; /* threads that began without a slot of their own: they count in the shared one */
 };
 
 struct mw_segment_snapshot {
@@ -157,7 +153,7 @@ enum mw_segment_event_kind {
 #define MW_SEGMENT_EVENT_ENUM(NAME, text, values) MW_SEGMENT_##NAME,
     MW_SEGMENT_EVENTS_LIST(MW_SEGMENT_EVENT_ENUM)
 #undef MW_SEGMENT_EVENT_ENUM
-    MW_SEGMENT_EVENT_KINDS
+        MW_SEGMENT_EVENT_KINDS
 };
 
 struct mw_segment_event {
@@ -202,7 +198,7 @@ enum mw_segment_stack_flags {
 /* A call stack and what was allocated by it, scaled up: estimates where blocks are sampled, exact where all are. At
  * an offset in words from the start of the section, which is also its number; 0 is no stack. */
 struct mw_segment_stack {
-    uint32_t next;  /* in its chain; always an older one, so that a chain has an end */
+    uint32_t next; /* in its chain; always an older one, so that a chain has an end */
     uint32_t hash;
     uint16_t depth; /* frames */
     uint16_t flags;
@@ -251,7 +247,7 @@ static_assert(sizeof(struct mw_segment_row) == 64, "");
 static_assert(sizeof(struct mw_segment_module) == 480, "");
 static_assert(sizeof(struct mw_segment_stack) == 128, "");
 static_assert(sizeof(struct mw_segment_sample) == 40, "");
-static_assert(sizeof(struct mw_segment_slot) == 4 * 4096, "a slot is four pages");
+static_assert(sizeof(struct mw_segment_slot) == 2 * 4096, "a slot is two pages");
 static_assert(offsetof(struct mw_counters, allocated[128]) <= 4096, "small blocks need one page only");
 
 #endif

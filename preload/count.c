@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "count.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bootstrap.h"
+#include "profile.h"
 #include "real.h"
 #include "trim.h"
 
@@ -15,7 +17,15 @@
 #define HEADER_GRANT (16 * (MW_ALLOCATED_CLASSES - 1))
 #define USABLE_GRANT (8 * (MW_ALLOCATED_CLASSES - 1))
 
+/* Blocks of a smaller usable size are freed on the fast path. */
+#define HEADER_LOOKED_AT_BYTES (16 * MW_FREED_CLASSES - 8)
+#define USABLE_LOOKED_AT_BYTES (8 * MW_FREED_CLASSES)
+
 uintptr_t mw_count_header_from = UINTPTR_MAX;
+
+/* Classes from which on a block may have a tail (profile.h): beyond all of them where nothing is sampled. */
+static uint64_t tails_from = UINT64_MAX;
+static bool is_exact;
 
 /* The header's size has its own 8 bytes in it; a mapped chunk keeps another 8. */
 static uint64_t usable_by_header(uint64_t header)
@@ -34,7 +44,7 @@ static bool has_header(const void *block)
     return (uintptr_t)block >= mw_count_header_from;
 }
 
-struct mw_seen mw_count_look(void *block)
+static struct mw_seen look_at_size(void *block)
 {
     if (has_header(block)) {
         uint64_t header = mw_header(block);
@@ -46,38 +56,121 @@ struct mw_seen mw_count_look(void *block)
     return (struct mw_seen){.class = class_by_usable(usable_bytes), .usable_bytes = usable_bytes};
 }
 
-/* The block's weight has been taken from the countdown, which may have fallen below 0. */
-static void count_allocated(struct mw_counters *counters, struct mw_seen seen, bool is_below)
+static void *tail_of(void *block, uint64_t whole_bytes)
 {
-    if (is_below && !mw_threads_renew_grant(counters))
-        mw_threads_allocated_slow(seen.class, seen.usable_bytes);
-    else if (LIKELY(seen.class < MW_ALLOCATED_CLASSES))
-        mw_counter_add(&counters->allocated[seen.class], 1);
-    else
-        mw_others_count(&counters->allocated_others, seen.usable_bytes, false);
-    mw_trim_serve();
+    return (char *)block + whole_bytes - MW_PROFILE_TAIL_BYTES;
 }
 
-void *mw_count_allocated_slow(void *block)
+struct mw_seen mw_count_look(void *block)
 {
-    if (UNLIKELY(mw_bootstrap_owns(block))) /* give back what its header took */
-        __atomic_fetch_add(&mw_thread.counters->countdown, (int64_t)mw_header(block), __ATOMIC_RELAXED);
+    struct mw_seen seen = look_at_size(block);
+    uint64_t tail;
+    if (LIKELY(seen.class < tails_from) || seen.usable_bytes < sizeof tail)
+        return seen;
+    memcpy(&tail, tail_of(block, seen.usable_bytes), sizeof tail);
+    seen.number = mw_profile_number(block, tail);
+    if (UNLIKELY(seen.number)) {
+        seen.class = UINT64_MAX;
+        seen.usable_bytes -= MW_PROFILE_TAIL_BYTES;
+    }
+    return seen;
+}
+
+/* number 0 takes the tail off. */
+static void put_tail(void *block, uint64_t whole_bytes, uint32_t number)
+{
+    uint64_t tail = mw_profile_tail(block, number);
+    memcpy(tail_of(block, whole_bytes), &tail, sizeof tail);
+}
+
+/* ---- sampled blocks ---- */
+
+/* Has the block room for a tail behind what the program asked for, and is it looked at when it is freed? */
+static bool has_room(struct mw_seen seen, size_t size)
+{
+    return seen.class >= tails_from && seen.usable_bytes >= size && seen.usable_bytes - size >= MW_PROFILE_TAIL_BYTES;
+}
+
+/* The same block once more, larger; the old one is gone then. NULL: there is none, and the old one stays. */
+static void *allocate_roomy(void *block, struct mw_asked asked)
+{
+    size_t least = has_header(block) ? HEADER_LOOKED_AT_BYTES : USABLE_LOOKED_AT_BYTES;
+    size_t size;
+    void *roomy;
+    if (__builtin_add_overflow(asked.size, MW_PROFILE_TAIL_BYTES, &size))
+        return NULL;
+    if (!is_exact && size < least)
+        size = least;
+    bool is_mapped = has_header(block) && mw_header(block) & MW_HEADER_IS_MAPPED; /* the kernel moves its pages */
+    if (asked.how == MW_ASKED_KEPT || (is_mapped && asked.how < MW_ASKED_KEPT))
+        return mw_real_realloc(block, size);
+    if (asked.how == MW_ASKED_PLAIN)
+        roomy = mw_real_malloc(size);
+    else if (asked.how == MW_ASKED_ZEROED)
+        roomy = mw_real_calloc(1, size);
     else
-        count_allocated(mw_thread.counters, mw_count_look(block), true);
+        roomy = mw_real_memalign(asked.how, size);
+    if (roomy)
+        mw_real_free(block);
+    return roomy;
+}
+
+/* Notes the block in the profile, if there is room for that. Returns where it is now. */
+static void *sample(void *block, struct mw_asked asked, struct mw_seen *seen, uint64_t weight)
+{
+    uint64_t unsampled_bytes = seen->usable_bytes;
+    int saved = errno;
+    if (tails_from == UINT64_MAX)
+        return block;
+    if (!has_room(*seen, asked.size)) {
+        void *roomy = allocate_roomy(block, asked);
+        errno = saved;
+        if (!roomy)
+            return block;
+        block = roomy;
+        *seen = look_at_size(block);
+        if (!has_room(*seen, asked.size))
+            return block;
+    }
+    uint64_t own_bytes = seen->usable_bytes - MW_PROFILE_TAIL_BYTES;
+    uint32_t number = mw_profile_allocated(block, is_exact ? own_bytes : unsampled_bytes, weight);
+    put_tail(block, seen->usable_bytes, number);
+    if (number)
+        *seen = (struct mw_seen){.class = UINT64_MAX, .usable_bytes = own_bytes, .number = number};
     return block;
 }
 
-void *mw_count_allocated_other(void *block)
+/* ---- counting ---- */
+
+/* The block's weight has been taken from the countdown, which may have fallen below 0. */
+static void *count_allocated(void *block, struct mw_asked asked, struct mw_seen seen, uint64_t weight, bool is_below)
+{
+    if (is_below && !mw_threads_renew_grant(mw_thread.counters) && mw_threads_is_sample_due(weight))
+        block = sample(block, asked, &seen, weight);
+    mw_threads_allocated_slow(seen.class, seen.usable_bytes);
+    mw_trim_serve();
+    return block;
+}
+
+void *mw_count_allocated_slow(void *block, struct mw_asked asked)
+{
+    if (LIKELY(!mw_bootstrap_owns(block)))
+        return count_allocated(block, asked, look_at_size(block), mw_header(block), true);
+    /* give back what its header took */
+    __atomic_fetch_add(&mw_thread.counters->countdown, (int64_t)mw_header(block), __ATOMIC_RELAXED);
+    return block;
+}
+
+void *mw_count_allocated_other(void *block, struct mw_asked asked)
 {
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
         return block;
-    struct mw_seen seen = mw_count_look(block);
+    struct mw_seen seen = look_at_size(block);
     struct mw_counters *counters = mw_thread.counters;
     bool is_below = mw_counter_take(&counters->countdown, seen.usable_bytes);
-    if (LIKELY(!is_below) && LIKELY(seen.class < MW_ALLOCATED_CLASSES))
-        mw_counter_add(&counters->allocated[seen.class], 1);
-    else
-        count_allocated(counters, seen, is_below);
+    if (UNLIKELY(is_below) || UNLIKELY(seen.class >= MW_ALLOCATED_CLASSES))
+        return count_allocated(block, asked, seen, seen.usable_bytes, is_below);
+    mw_counter_add(&counters->allocated[seen.class], 1);
     return block;
 }
 
@@ -88,25 +181,123 @@ static void count_freed(struct mw_seen seen)
         mw_counter_add(&counters->freed[seen.class], 1);
     else
         mw_threads_freed_slow(seen.class, seen.usable_bytes);
+    if (UNLIKELY(seen.number))
+        mw_profile_freed(seen.number, seen.usable_bytes);
 }
 
-bool mw_count_freed_other(void *block)
+/* Looks at a block that is about to be gone, and takes its tail off: whoever has the memory next must not find it. */
+static struct mw_seen take_off(void *block)
+{
+    struct mw_seen seen = mw_count_look(block);
+    if (UNLIKELY(seen.number))
+        put_tail(block, seen.usable_bytes + MW_PROFILE_TAIL_BYTES, 0);
+    return seen;
+}
+
+enum mw_freed mw_count_freed_other(void *block)
 {
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
-        return false;
-    count_freed(mw_count_look(block));
+        return MW_FREED_NOTHING;
+    struct mw_seen seen = take_off(block);
+    count_freed(seen);
     mw_trim_serve();
-    return true;
+    return seen.number ? MW_FREED_SAMPLED : MW_FREED_BLOCK;
 }
 
-void mw_count_resized(struct mw_seen old, void *moved)
+struct mw_seen mw_count_before_resize(void *block)
 {
+    return take_off(block);
+}
+
+void *mw_count_resized(struct mw_seen old, void *block, void *moved, size_t size)
+{
+    /* NULL means that the old block lives on, but for a size of 0, where the allocator has freed it. */
+    if (UNLIKELY(!moved) && size) {
+        if (old.number)
+            put_tail(block, old.usable_bytes + MW_PROFILE_TAIL_BYTES, old.number);
+        return NULL;
+    }
     count_freed(old);
     if (!moved)
+        return NULL;
+    struct mw_seen seen = look_at_size(moved);
+    bool is_below = mw_counter_take(&mw_thread.counters->countdown, seen.usable_bytes);
+    return count_allocated(moved, (struct mw_asked){size, MW_ASKED_KEPT}, seen, seen.usable_bytes, is_below);
+}
+
+/* ---- every block ---- */
+
+static void *(*unpadded_malloc)(size_t size);
+static void *(*unpadded_calloc)(size_t count, size_t size);
+static void *(*unpadded_realloc)(void *block, size_t size);
+static void *(*unpadded_memalign)(size_t alignment, size_t size);
+static void *(*unpadded_aligned_alloc)(size_t alignment, size_t size);
+static int (*unpadded_posix_memalign)(void **out, size_t alignment, size_t size);
+
+/* A size with room for a tail. One that does not bear it is the allocator's to refuse. */
+static size_t padded(size_t size)
+{
+    return size <= SIZE_MAX - MW_PROFILE_TAIL_BYTES ? size + MW_PROFILE_TAIL_BYTES : size;
+}
+
+static void *padded_malloc(size_t size)
+{
+    return unpadded_malloc(padded(size));
+}
+
+static void *padded_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return unpadded_calloc(count, size);
+    return unpadded_calloc(1, padded(bytes));
+}
+
+static void *padded_realloc(void *block, size_t size)
+{
+    return unpadded_realloc(block, size || !block ? padded(size) : 0);
+}
+
+static void *padded_memalign(size_t alignment, size_t size)
+{
+    return unpadded_memalign(alignment, padded(size));
+}
+
+static void *padded_aligned_alloc(size_t alignment, size_t size)
+{
+    return unpadded_aligned_alloc(alignment, padded(size));
+}
+
+static int padded_posix_memalign(void **out, size_t alignment, size_t size)
+{
+    return unpadded_posix_memalign(out, alignment, padded(size));
+}
+
+void mw_count_allow_samples(void)
+{
+    if (!mw_count_is_under_valgrind())
+        tails_from = MW_FREED_CLASSES;
+}
+
+void mw_count_be_exact(void)
+{
+    if (mw_count_is_under_valgrind())
         return;
-    struct mw_seen seen = mw_count_look(moved);
-    struct mw_counters *counters = mw_thread.counters;
-    count_allocated(counters, seen, mw_counter_take(&counters->countdown, seen.usable_bytes));
+    is_exact = true;
+    tails_from = 0;
+    mw_threads_be_exact();
+#define EXACT_PAD(name)                                                                                                \
+    do {                                                                                                               \
+        unpadded_##name = mw_real_##name;                                                                              \
+        mw_real_##name = padded_##name;                                                                                \
+    } while (0)
+    EXACT_PAD(malloc);
+    EXACT_PAD(calloc);
+    EXACT_PAD(realloc);
+    EXACT_PAD(memalign);
+    EXACT_PAD(aligned_alloc);
+    EXACT_PAD(posix_memalign);
+#undef EXACT_PAD
 }
 
 /* ---- which way ---- */
@@ -124,7 +315,7 @@ static bool header_fits(size_t size)
 }
 
 /* Those of valgrind's tools that stand in for malloc; it puts them there. They would call the look a stray read. */
-static bool is_under_valgrind(void)
+bool mw_count_is_under_valgrind(void)
 {
     static const char *const tools[] = {"memcheck", "dhat", "massif", "helgrind", "drd"};
     const char *preloaded = getenv("LD_PRELOAD");
@@ -141,7 +332,7 @@ static bool headers_fit(void)
 {
     /* Below the sizes that are mapped: freeing one of those would move glibc's threshold for it. */
     static const size_t sizes[] = {0, 1, 24, 25, 40, 100, 520, 1000, 1032, 1033, 2000, 5000, 16000, 60000};
-    if ((void *)mw_real_malloc != mw_real_find("__libc_malloc") || is_under_valgrind())
+    if ((void *)mw_real_malloc != mw_real_find("__libc_malloc") || mw_count_is_under_valgrind())
         return false;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (!header_fits(sizes[i]))

@@ -37,19 +37,27 @@ static inline uint64_t mw_header_class(uint64_t header)
     return header >> 4;
 }
 
-/* The slow halves. They look at the block anew, so that the fast ones need to keep nothing for them. */
-void *mw_count_allocated_other(void *block); /* no readable header; may be NULL */
-void *mw_count_allocated_slow(void *block);  /* the header has been taken from the countdown */
+/* What the program asked for. A block that is sampled needs eight bytes more and may have to be allocated anew: it is
+ * then to be so again. */
+struct mw_asked {
+    size_t size;
+    size_t how; /* one of these, or the alignment that it was asked with */
+};
+enum { MW_ASKED_PLAIN, MW_ASKED_ZEROED, MW_ASKED_KEPT /* its content: it comes from a realloc */ };
 
-/* Counts a block that the allocator has just handed out. Returns it. */
-static inline void *mw_count_allocated(void *block)
+/* The slow halves. They look at the block anew, so that the fast ones need to keep nothing for them. */
+void *mw_count_allocated_other(void *block, struct mw_asked asked); /* no readable header; may be NULL */
+void *mw_count_allocated_slow(void *block, struct mw_asked asked);  /* its header has been taken from the countdown */
+
+/* Counts a block that the allocator has just handed out. Returns what the program is to have. */
+static inline void *mw_count_allocated(void *block, size_t size, size_t how)
 {
     if (__builtin_expect((uintptr_t)block < mw_count_header_from, 0))
-        return mw_count_allocated_other(block);
+        return mw_count_allocated_other(block, (struct mw_asked){size, how});
     uint64_t header = mw_header(block);
     struct mw_counters *counters = mw_thread.counters;
     if (__builtin_expect(mw_counter_take(&counters->countdown, header), 0))
-        return mw_count_allocated_slow(block);
+        return mw_count_allocated_slow(block, (struct mw_asked){size, how});
     mw_counter_add(&counters->allocated[mw_header_class(header)], 1);
     return block;
 }
@@ -67,20 +75,32 @@ static inline bool mw_count_freed_fast(void *block)
     return true;
 }
 
-/* Counts what the fast path does not. False: the block is not the allocator's (NULL, or the bootstrap arena's), and
- * there is nothing to free. */
-bool mw_count_freed_other(void *block);
+/* Counts what the fast path does not. */
+enum mw_freed {
+    MW_FREED_NOTHING, /* the block is not the allocator's (NULL, or the bootstrap arena's): there is nothing to free */
+    MW_FREED_BLOCK,
+    MW_FREED_SAMPLED /* it is larger than the program knows: not to be freed by a size */
+};
+enum mw_freed mw_count_freed_other(void *block);
 
 /* What a block weighs, whichever way that is known. */
 struct mw_seen {
     uint64_t class; /* beyond every table where that does not tell the size */
     uint64_t usable_bytes;
+    uint32_t number; /* of a sampled block (profile.h), else 0 */
 };
 struct mw_seen mw_count_look(void *block); /* neither NULL nor the bootstrap arena's */
 
 /* realloc frees one block and allocates another, but knows whether it has only when that is done: what the old block
- * was has to be seen before. moved may be NULL. */
-void mw_count_resized(struct mw_seen old, void *moved);
+ * was has to be seen before. moved may be NULL. The second returns what the program is to have. */
+struct mw_seen mw_count_before_resize(void *block);
+void *mw_count_resized(struct mw_seen old, void *block, void *moved, size_t size);
+
+/* From now on blocks may be sampled; or all are, and have room for a tail from the start. Once, before the program
+ * starts threads. Not under valgrind's tools: they would call the look for a tail a stray read. */
+void mw_count_allow_samples(void);
+void mw_count_be_exact(void);
+bool mw_count_is_under_valgrind(void);
 
 /* Chooses how to weigh. Once, when the functions beneath are known; allocates and frees some blocks. */
 void mw_count_start(void);

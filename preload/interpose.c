@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bootstrap.h"
 #include "count.h"
@@ -20,13 +21,13 @@ void free_aligned_sized(void *block, size_t alignment, size_t size);
 
 EXPORT void *malloc(size_t size)
 {
-    return mw_count_allocated(mw_real_malloc(size));
+    return mw_count_allocated(mw_real_malloc(size), size, MW_ASKED_PLAIN);
 }
 
 /* Apart, so that the fast half below needs no stack. */
 static __attribute__((noinline)) void free_slow(void *block)
 {
-    if (mw_count_freed_other(block))
+    if (mw_count_freed_other(block) != MW_FREED_NOTHING)
         mw_real_free(block);
 }
 
@@ -40,21 +41,17 @@ EXPORT void free(void *block)
 
 EXPORT void *calloc(size_t count, size_t size)
 {
-    return mw_count_allocated(mw_real_calloc(count, size));
+    return mw_count_allocated(mw_real_calloc(count, size), count * size, MW_ASKED_ZEROED);
 }
 
 EXPORT void *realloc(void *block, size_t size)
 {
     if (!block)
-        return mw_count_allocated(mw_real_realloc(block, size));
+        return mw_count_allocated(mw_real_realloc(block, size), size, MW_ASKED_PLAIN);
     if (UNLIKELY(mw_bootstrap_owns(block)))
         return mw_bootstrap_move(block, size, malloc);
-    struct mw_seen old = mw_count_look(block);
-    void *moved = mw_real_realloc(block, size);
-    /* NULL means that the old block lives on, but for a size of 0, where the allocator has freed it. */
-    if (LIKELY(moved) || size == 0)
-        mw_count_resized(old, moved);
-    return moved;
+    struct mw_seen old = mw_count_before_resize(block);
+    return mw_count_resized(old, block, mw_real_realloc(block, size), size);
 }
 
 /* Not forwarded: libc's own would call our realloc and count there, an allocator's own would not. */
@@ -70,47 +67,61 @@ EXPORT void *reallocarray(void *block, size_t count, size_t size)
 
 EXPORT void *memalign(size_t alignment, size_t size)
 {
-    return mw_count_allocated(mw_real_memalign(alignment, size));
+    return mw_count_allocated(mw_real_memalign(alignment, size), size, alignment);
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
-    return mw_count_allocated(mw_real_aligned_alloc(alignment, size));
+    return mw_count_allocated(mw_real_aligned_alloc(alignment, size), size, alignment);
 }
 
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 {
     int error = mw_real_posix_memalign(out, alignment, size);
     if (LIKELY(error == 0))
-        mw_count_allocated(*out);
+        *out = mw_count_allocated(*out, size, alignment);
     return error;
+}
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
 }
 
 EXPORT void *valloc(size_t size)
 {
-    return mw_count_allocated(mw_real_valloc(size));
+    return mw_count_allocated(mw_real_valloc(size), size, page_bytes());
 }
 
 EXPORT void *pvalloc(size_t size)
 {
-    return mw_count_allocated(mw_real_pvalloc(size));
+    size_t rounded = (size + page_bytes() - 1) & ~(page_bytes() - 1); /* which the program may use */
+    return mw_count_allocated(mw_real_pvalloc(size), rounded, page_bytes());
 }
 
 EXPORT void free_sized(void *block, size_t size)
 {
-    if (mw_count_freed_fast(block) || mw_count_freed_other(block))
+    enum mw_freed freed = mw_count_freed_fast(block) ? MW_FREED_BLOCK : mw_count_freed_other(block);
+    if (freed == MW_FREED_BLOCK)
         mw_real_free_sized(block, size);
+    else if (freed == MW_FREED_SAMPLED)
+        mw_real_free(block);
 }
 
 EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    if (mw_count_freed_fast(block) || mw_count_freed_other(block))
+    enum mw_freed freed = mw_count_freed_fast(block) ? MW_FREED_BLOCK : mw_count_freed_other(block);
+    if (freed == MW_FREED_BLOCK)
         mw_real_free_aligned_sized(block, alignment, size);
+    else if (freed == MW_FREED_SAMPLED)
+        mw_real_free(block);
 }
 
 EXPORT size_t malloc_usable_size(void *block)
 {
-    return UNLIKELY(mw_bootstrap_owns(block)) ? mw_bootstrap_usable_size(block) : mw_real_malloc_usable_size(block);
+    if (UNLIKELY(mw_bootstrap_owns(block)))
+        return mw_bootstrap_usable_size(block);
+    return block ? mw_count_look(block).usable_bytes : 0;
 }
 
 EXPORT int mallopt(int parameter, int value)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -14,6 +15,9 @@
 #include "output.h"
 #include "rawthread.h"
 #include "readings.h"
+#include "record.h"
+#include "sampler.h"
+#include "store.h"
 #include "syscall.h"
 #include "trim.h"
 
@@ -21,6 +25,7 @@
 #define LONGEST_STEP_NS UINT64_C(1000000000) /* the limit is looked at this often, however seldom a line is printed */
 #define LOOK_OFTEN_NS   UINT64_C(1000000000) /* for so long after a trim was asked for … */
 #define LOOK_STEP_NS    UINT64_C(10000000)   /* … it is looked for this often */
+#define GIVE_UP_TRIM_NS UINT64_C(2000000000) /* nobody has come by to do a trim that the agent waits for */
 #define CGROUP_STEPS    60                   /* how often to see whether the process was moved */
 
 /* The monitor's own, but for what is read through the functions below. */
@@ -37,15 +42,20 @@ static struct {
     bool is_running;
     bool is_raw; /* a thread that libc does not know of */
     struct mw_raw_thread raw;
-    int stopping; /* a futex */
+    bool stopping;
+    uint64_t interval_ns;
+    int store_error; /* why there is no file for the segment, or 0 */
+    uint32_t seen;   /* of the segment's control word */
     struct mw_trim_asked {
         bool pending;
+        bool is_controls; /* the agent has asked, not the limit */
         uint64_t since_ns;
         uint64_t rss_before_bytes;
         struct mw_limiter_readings readings;
     } request;
     bool said_uncounted;
     bool said_unknown_allocator;
+    bool said_no_segment;
     char line[MW_JSON_LINE_BYTES];
 } monitor;
 
@@ -83,31 +93,44 @@ static void note_once(bool *said, const char *note)
     PRINT(note_, note);
 }
 
-static void trimmed(struct mw_limiter_readings readings, struct mw_trim_event event)
+/* To the agent, who waits for it. */
+static void answer(int64_t result)
 {
-    mw_limiter_trimmed(&monitor.limiter, readings, event.returned_bytes, mw_clock_ns(CLOCK_MONOTONIC));
-    event.limit_bytes = readings.limit_bytes;
+    mw_store.control->result = result;
+    __atomic_store_n(&mw_store.control->answered, monitor.seen, __ATOMIC_RELEASE);
+    mw_syscall6(SYS_futex, (long)&mw_store.control->answered, FUTEX_WAKE, INT_MAX, 0, 0, 0);
+}
+
+/* Tells of a trim; one for the limit is the limiter's to learn from. */
+static void trimmed(const struct mw_trim_asked *asked, struct mw_trim_event event)
+{
+    if (!asked->is_controls) {
+        mw_limiter_trimmed(&monitor.limiter, asked->readings, event.returned_bytes, mw_clock_ns(CLOCK_MONOTONIC));
+        event.limit_bytes = asked->readings.limit_bytes;
+    }
+    const uint64_t values[] = {event.limit_bytes, event.rss_before_bytes, event.rss_after_bytes, event.returned_bytes,
+                               event.pause_ns};
+    mw_record_event(MW_SEGMENT_TRIM, 0, values, sizeof values / sizeof values[0]);
     PRINT(trim_, &event);
+    if (asked->is_controls) {
+        mw_store.control->pause_ns = event.pause_ns;
+        answer((int64_t)event.returned_bytes);
+    }
 }
 
-/* The monitor may not trim itself: it asks, and looks again soon. */
-static int ask_for_trim(struct mw_limiter_readings readings, uint64_t now_ns)
-{
-    int error = mw_trim_request();
-    if (error)
-        return error;
-    monitor.request = (struct mw_trim_asked){
-        .pending = true, .since_ns = now_ns, .readings = readings, .rss_before_bytes = monitor.stats.RSS};
-    return 0;
-}
-
-static int trim_at_once(struct mw_limiter_readings readings)
+/* Trims, or, where the monitor may not do so itself, asks for it and looks again soon. */
+static int ask_for_trim(struct mw_trim_asked asked)
 {
     struct mw_trim_event event;
-    int error = mw_trim(false, &event);
-    if (!error)
-        trimmed(readings, event);
-    return error;
+    int error = monitor.is_raw ? mw_trim_request() : mw_trim(asked.is_controls, &event);
+    if (error)
+        return error;
+    asked.rss_before_bytes = monitor.stats.RSS;
+    asked.pending = monitor.is_raw;
+    monitor.request = asked;
+    if (!monitor.is_raw)
+        trimmed(&asked, event);
+    return 0;
 }
 
 static void keep_limit(uint64_t now_ns)
@@ -115,7 +138,7 @@ static void keep_limit(uint64_t now_ns)
     struct mw_limiter_readings readings = mw_memory_limit_now(&monitor.stats);
     if (monitor.request.pending || mw_limiter_step(&monitor.limiter, readings, now_ns) != MW_LIMITER_TRIM)
         return;
-    if (monitor.is_raw ? ask_for_trim(readings, now_ns) : trim_at_once(readings))
+    if (ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .readings = readings}))
         note_once(&monitor.said_unknown_allocator,
                   "past the limit, but the allocator of this program is not known: it is only watched");
 }
@@ -135,7 +158,50 @@ static void fetch_trim(void)
                                   .pause_ns = pause_ns};
     monitor.request.pending = false;
     mw_trim_account_released(event.returned_bytes);
-    trimmed(monitor.request.readings, event);
+    trimmed(&monitor.request, event);
+}
+
+/* ---- what the agent asks for ---- */
+
+static void obey(uint32_t what)
+{
+    const struct mw_segment_control *control = mw_store.control;
+    if (what & MW_SEGMENT_ASK_INTERVAL && control->interval_ns >= MW_SHORTEST_INTERVAL_NS) {
+        monitor.interval_ns = control->interval_ns;
+        mw_record_event(MW_SEGMENT_SET_INTERVAL, 0, &control->interval_ns, 1);
+    }
+    if (what & MW_SEGMENT_ASK_SAMPLE && control->sample_mean_bytes != 1 && mw_sampler_mean() != 1) {
+        mw_sampler_set_mean(control->sample_mean_bytes);
+        mw_store.header->sample_mean_bytes = control->sample_mean_bytes;
+        mw_record_event(MW_SEGMENT_SET_SAMPLE, 0, &control->sample_mean_bytes, 1);
+    }
+    if (what & MW_SEGMENT_ASK_LIMIT && control->limit_bytes >= 0) {
+        uint64_t limit_bytes = (uint64_t)control->limit_bytes;
+        mw_memory_limit_set(control->limit_bytes);
+        mw_record_event(MW_SEGMENT_SET_LIMIT, 0, &limit_bytes, 1);
+    }
+}
+
+/* Looks whether something new is asked. What asks for a trim is answered when that is done, or nobody came to do it. */
+static void look_at_control(uint64_t now_ns)
+{
+    uint32_t asked = __atomic_load_n(&mw_store.control->asked, __ATOMIC_ACQUIRE);
+    if (monitor.request.pending && monitor.request.is_controls && now_ns - monitor.request.since_ns > GIVE_UP_TRIM_NS) {
+        monitor.request.pending = false;
+        answer(-EAGAIN);
+    }
+    if (asked == monitor.seen || monitor.request.pending)
+        return;
+    monitor.seen = asked;
+    uint32_t what = __atomic_exchange_n(&mw_store.control->what, 0, __ATOMIC_ACQ_REL);
+    obey(what);
+    int error = 0;
+    if (what & MW_SEGMENT_ASK_TRIM) {
+        error = ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .is_controls = true});
+        if (!error)
+            return;
+    }
+    answer(error);
 }
 
 /* Has the program put a filter on our system calls, which may kill it for one of them? */
@@ -153,24 +219,28 @@ static bool step(uint64_t now_ns, bool line_is_due)
     if (monitor.stats.Mallocs == 0)
         note_once(&monitor.said_uncounted, "this program's allocations do not pass through memwatch (it has a malloc "
                                            "of its own): heap figures are 0, the kernel's go on");
+    if (monitor.store_error)
+        note_once(&monitor.said_no_segment, "no file for the segment could be had: from outside, and after a kill, "
+                                            "nothing is seen of this process (MEMWATCH_DIR)");
+    mw_record_tick(&monitor.stats, now_ns);
     if (line_is_due)
         PRINT(, &monitor.stats);
     keep_limit(now_ns);
     return true;
 }
 
-/* Sleeps until then, or until the monitor is to stop: true. */
+/* Sleeps until then, or until the agent asks for something. False: the monitor is to stop. */
 static bool sleep_until(uint64_t monotonic_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(monotonic_ns / 1000000000),
                              .tv_nsec = (long)(monotonic_ns % 1000000000)};
-    while (!__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE)) {
-        long result = mw_syscall6(SYS_futex, (long)&monitor.stopping, FUTEX_WAIT_BITSET_PRIVATE, 0, (long)&until, 0,
-                                  FUTEX_BITSET_MATCH_ANY);
-        if (result == -ETIMEDOUT)
-            return false;
-    }
-    return true;
+    const uint32_t *asked = &mw_store.control->asked;
+    long result = 0;
+    while (!__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE) && result != -ETIMEDOUT &&
+           (__atomic_load_n(asked, __ATOMIC_ACQUIRE) == monitor.seen || monitor.request.pending))
+        result = mw_syscall6(SYS_futex, (long)asked, FUTEX_WAIT_BITSET, __atomic_load_n(asked, __ATOMIC_ACQUIRE),
+                             (long)&until, 0, FUTEX_BITSET_MATCH_ANY);
+    return !__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE);
 }
 
 /* When the monitor is to look again: at its next step, or sooner while a trim is under way. */
@@ -181,19 +251,31 @@ static uint64_t next_look_ns(uint64_t next_step_ns)
     return is_soon && now_ns + LOOK_STEP_NS < next_step_ns ? now_ns + LOOK_STEP_NS : next_step_ns;
 }
 
+static uint64_t step_of(uint64_t interval_ns)
+{
+    return interval_ns < LONGEST_STEP_NS ? interval_ns : LONGEST_STEP_NS;
+}
+
 /* The monitor's life, until it is told to stop. */
 static void watch(void)
 {
-    uint64_t interval_ns = monitor.options->interval_ns;
-    uint64_t step_ns = interval_ns < LONGEST_STEP_NS ? interval_ns : LONGEST_STEP_NS;
+    uint64_t interval_ns = monitor.interval_ns;
+    uint64_t step_ns = step_of(interval_ns);
     uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
     uint64_t next_step_ns = start_ns + step_ns;
     uint64_t next_line_ns = start_ns + interval_ns;
     uint64_t steps = 0;
     mw_syscall6(SYS_prctl, PR_SET_NAME, (long)"memwatch", 0, 0, 0, 0);
-    while (!sleep_until(next_look_ns(next_step_ns))) {
+    while (sleep_until(next_look_ns(next_step_ns))) {
         uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
         fetch_trim();
+        look_at_control(now_ns);
+        if (interval_ns != monitor.interval_ns) {
+            interval_ns = monitor.interval_ns;
+            step_ns = step_of(interval_ns);
+            next_line_ns = now_ns + interval_ns;
+            next_step_ns = now_ns + step_ns;
+        }
         if (now_ns < next_step_ns)
             continue;
         bool line_is_due = now_ns >= next_line_ns;
@@ -260,15 +342,18 @@ static int start_blocked(void)
 static int start(void)
 {
     monitor.probe.held = true;
-    monitor.stopping = 0;
+    monitor.stopping = false;
+    monitor.seen = mw_store.control->answered;
     if (monitor.is_raw)
         return mw_raw_thread_start(&monitor.raw, run_raw);
     return start_blocked();
 }
 
-int mw_monitor_start(const struct mw_options *options)
+int mw_monitor_start(const struct mw_options *options, int store_error)
 {
     monitor.options = options;
+    monitor.interval_ns = options->interval_ns;
+    monitor.store_error = store_error;
     int output_error = mw_output_open(&monitor.output, options->output);
     if (options->monitor == MW_MONITOR_OFF)
         return output_error;
@@ -295,8 +380,9 @@ bool mw_monitor_pause(void)
     if (!monitor.is_running || !monitor.is_raw)
         return false;
     monitor.is_running = false;
-    __atomic_store_n(&monitor.stopping, 1, __ATOMIC_RELEASE);
-    mw_syscall6(SYS_futex, (long)&monitor.stopping, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
+    __atomic_store_n(&monitor.stopping, true, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&mw_store.control->asked, 1, __ATOMIC_RELEASE); /* nothing, but it does not sleep then */
+    mw_syscall6(SYS_futex, (long)&mw_store.control->asked, FUTEX_WAKE, INT_MAX, 0, 0, 0);
     mw_raw_thread_wait(&monitor.raw);
     return true;
 }

@@ -11,9 +11,9 @@
 
 #include "options.h"
 
-/* Starts it, as the options say. They stay the caller's. Where no thread can be had the program runs on without: a
- * negative errno value. */
-int mw_monitor_start(const struct mw_options *options);
+/* Starts it, as the options say. They stay the caller's. store_error: why the segment has no file, or 0. Where no
+ * thread can be had the program runs on without: a negative errno value. */
+int mw_monitor_start(const struct mw_options *options, int store_error);
 
 /* In the child of a fork, which has no monitor yet. */
 void mw_monitor_start_in_child(void);

@@ -8,6 +8,7 @@
 #include "maps.h"
 #include "monitor.h"
 #include "real.h"
+#include "store.h"
 #include "threads.h"
 #include "trim.h"
 
@@ -68,7 +69,7 @@ static void take_sys(struct memwatch_stats *stats, const struct mw_proc_status *
     stats->StackInuse = stats->StackSys;
     uint64_t rest = stats->Sys - stats->StackSys;
     uint64_t heap = less(rest, mw_real_surveyed.static_data_bytes + maps.data_bytes + mw_monitor_stack_bytes() +
-                                   mw_threads_mapped_bytes());
+                                   mw_store_private_bytes());
     stats->HeapSys = least(heap > stats->Alloc ? heap : stats->Alloc, rest);
     stats->OtherSys = rest - stats->HeapSys;
     stats->HeapIdle = less(stats->HeapSys, stats->HeapInuse);

@@ -41,6 +41,36 @@ static double natural_log(double x)
     return 2 * s * sum + exponent * 0.6931471805599453;
 }
 
+/* 1 - e^-x for x from 0 up, to about 1e-15 of itself: for small x by the series, for larger ones by halving x, for
+ * 1 - e^-2y = (1 - e^-y) (2 - (1 - e^-y)). */
+static double one_minus_exp(double x)
+{
+    unsigned halvings = 0;
+    if (x > 40)
+        return 1;
+    for (; x > 0.5; x /= 2)
+        halvings++;
+    double sum = 0;
+    for (int k = 16; k >= 1; k--)
+        sum = x / k * (1 - sum); /* x - x^2/2 + x^3/6 - … */
+    for (; halvings; halvings--)
+        sum = sum * (2 - sum);
+    return sum;
+}
+
+uint64_t mw_sampler_mean(void)
+{
+    return __atomic_load_n(&mean_bytes, __ATOMIC_RELAXED);
+}
+
+uint64_t mw_sampler_objects(uint64_t weight_bytes)
+{
+    uint64_t mean = mw_sampler_mean();
+    if (mean <= 1 || weight_bytes == 0)
+        return UINT64_C(65536);
+    return (uint64_t)(65536 / one_minus_exp((double)weight_bytes / (double)mean) + 0.5);
+}
+
 int64_t mw_sampler_next(uint64_t *random)
 {
     uint64_t mean = __atomic_load_n(&mean_bytes, __ATOMIC_RELAXED);

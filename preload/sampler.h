@@ -14,6 +14,12 @@
 /* 0: never; 1: every block. Before the first allocation is counted, or with the next sample of each thread. */
 void mw_sampler_set_mean(uint64_t mean_bytes);
 
+uint64_t mw_sampler_mean(void);
+
+/* For how many blocks one that was chosen stands, in parts of 2^-16: 1 / (1 - e^(-weight / mean)), the inverse of the
+ * chance that it was chosen. docs/sampling.md derives it. */
+uint64_t mw_sampler_objects(uint64_t weight_bytes);
+
 /* The distance to the next sample, in bytes; *random is the thread's own state, of any value. */
 int64_t mw_sampler_next(uint64_t *random);
 

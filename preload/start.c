@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * What happens when the library is loaded, and around a fork. Nothing happens at exit: hooks and state stay valid to
- * the last instruction.
+ * What happens when the library is loaded, and around a fork. At exit only the segment's file goes: hooks and state
+ * stay valid to the last instruction.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "count.h"
 #include "maps.h"
 #include "memory_limit.h"
+#include "modules.h"
 #include "monitor.h"
 #include "options.h"
+#include "profile.h"
 #include "readings.h"
 #include "real.h"
+#include "record.h"
 #include "sampler.h"
+#include "store.h"
 #include "syscall.h"
 #include "text.h"
 #include "threads.h"
 #include "trim.h"
+#include "unwind.h"
 
 static struct mw_options options;
 
@@ -43,9 +49,36 @@ static void say_error(const char *what, int error)
 
 static void after_fork_in_child(void)
 {
+    uint64_t parent = mw_store.header->pid;
+    mw_store_after_fork();
+    mw_record_event(MW_SEGMENT_FORK, mw_store.header->pid, &parent, 1);
     mw_threads_after_fork();
     mw_maps_after_fork_in_child();
     mw_monitor_start_in_child();
+}
+
+static void at_exit(int status, void *unused)
+{
+    (void)unused;
+    mw_store_end(status);
+}
+
+static void at_quick_end(void)
+{
+    mw_store_end(0);
+}
+
+static void start_profile(void)
+{
+    bool exact = options.sample == 1 && !mw_count_is_under_valgrind();
+    mw_unwind_start(options.unwind);
+    mw_modules_start();
+    mw_sampler_set_mean(options.sample);
+    if (exact)
+        mw_count_be_exact();
+    else
+        mw_count_allow_samples();
+    mw_profile_start(exact);
 }
 
 __attribute__((constructor)) static void start(void)
@@ -55,14 +88,18 @@ __attribute__((constructor)) static void start(void)
     mw_real_find_sized();
     mw_real_survey();
     mw_options_parse(&options, environ, say, NULL);
-    mw_sampler_set_mean(options.sample);
+    int store_error = mw_store_start(&options);
     mw_count_read_environment(environ);
+    start_profile();
     mw_threads_start();
     mw_memory_limit_start(options.limit);
     mw_trim_start();
     mw_readings_start();
+    mw_record_event(MW_SEGMENT_START, mw_store.header->pid, NULL, 0);
     pthread_atfork(mw_maps_before_fork, mw_maps_after_fork_in_parent, after_fork_in_child);
-    int error = mw_monitor_start(&options);
+    on_exit(at_exit, NULL);
+    at_quick_exit(at_quick_end);
+    int error = mw_monitor_start(&options, store_error);
     if (error)
         say_error("no lines will be printed", error);
     errno = saved;

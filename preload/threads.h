@@ -2,10 +2,10 @@
  *
  * Which counters a thread writes. The malloc path's half that is not the allocator's.
  *
- * Counters stand in slots, pages of their own, that a thread takes at its first heap call and leaves behind, counts and
- * all, when it ends: a count belongs to the process, so that a sum over all slots is right whoever wrote them, and a
- * hundred thousand short threads need as many slots as ever lived at once. What a thread does after its slot is gone,
- * or where none can be had, goes to a slot that all share, with atomic additions.
+ * Counters stand in slots of the segment, pages of their own, that a thread takes at its first heap call and leaves
+ * behind, counts and all, when it ends: a count belongs to the process, so that a sum over all slots is right whoever
+ * wrote them, and a hundred thousand short threads need as many slots as ever lived at once. What a thread does after
+ * its slot is gone, or where none can be had, goes to a slot that all share, with atomic additions.
  *
  * Any thread, no lock, async-signal-safe; errno is left alone.
  */
@@ -21,9 +21,13 @@
 struct mw_thread {
     struct mw_counters *counters; /* never NULL; until the thread has begun, and after its end, mw_threads_nobody */
     bool ended;                   /* its slot is given back */
+    bool slotless;                /* it asked for one in vain */
     bool resolving;               /* in dlsym on our behalf */
     bool in_maps;                 /* holds the lock of maps.c */
     bool holds_maps_over_fork;
+    /* Pages of the thread's stack that are known to be readable (unwind.c). */
+    uintptr_t stack_low;
+    uintptr_t stack_high;
 };
 
 #pragma GCC visibility push(hidden) /* or the compiler would look for them in the global offset table */
@@ -51,7 +55,11 @@ static inline bool mw_threads_renew_grant(struct mw_counters *counters)
     return true;
 }
 
-/* All other reasons: the thread has not begun, has ended, or the block is due to be sampled. */
+/* All other reasons: the thread has not begun (then it begins), has ended, or the block, of that weight, is due to be
+ * sampled: true. */
+bool mw_threads_is_sample_due(uint64_t weight);
+
+/* Counts a block, whatever the thread's state. */
 void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes);
 void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes);
 
@@ -65,6 +73,9 @@ void mw_threads_lower_grant(int64_t grant);
  */
 void mw_threads_start(void);
 
+/* Every block is sampled: every free, too, goes the slow way. Once, before the program starts threads. */
+void mw_threads_be_exact(void);
+
 /* In the child of a fork: only the calling thread is left. */
 void mw_threads_after_fork(void);
 
@@ -73,8 +84,5 @@ void mw_threads_sum(struct mw_totals *totals);
 
 /* Blocks that sampling has chosen. */
 uint64_t mw_threads_samples(void);
-
-/* The memory that the slots were mapped with, touched or not. */
-uint64_t mw_threads_mapped_bytes(void);
 
 #endif

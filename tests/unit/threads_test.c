@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "store.h"
 
 #define DEADLINE_S 50
 
@@ -33,11 +34,8 @@ static void count_allocated(uint64_t usable_bytes)
     uint64_t class = usable_bytes % 8 ? UINT64_MAX : usable_bytes / 8;
     bool is_fast = !mw_counter_take(&counters->countdown, usable_bytes) && class < MW_ALLOCATED_CLASSES;
     if (!is_fast && !mw_threads_renew_grant(counters))
-        mw_threads_allocated_slow(class, usable_bytes);
-    else if (class < MW_ALLOCATED_CLASSES)
-        mw_counter_add(&counters->allocated[class], 1);
-    else
-        mw_others_count(&counters->allocated_others, usable_bytes, false);
+        mw_threads_is_sample_due(usable_bytes);
+    mw_threads_allocated_slow(class, usable_bytes);
 }
 
 static void count_freed(uint64_t usable_bytes)
@@ -87,13 +85,23 @@ static void late_destructor(void *value)
 
 static int start_threads(void **state)
 {
+    static const struct mw_options options = {.directory = MW_SEGMENT_DIRECTORY, .run = ""};
     (void)state;
     mw_threads_measure((struct mw_measure){.scale_bytes = 8}, GRANT);
     count_allocated(16); /* this thread has allocated before the library starts */
+    if (mw_store_start(&options))
+        return -1;
     if (pthread_key_create(&early_key, early_destructor))
         return -1;
     mw_threads_start();
     return pthread_key_create(&late_key, late_destructor);
+}
+
+static int end_store(void **state)
+{
+    (void)state;
+    mw_store_end(0);
+    return 0;
 }
 
 /* What has been counted since `before`. */
@@ -383,6 +391,7 @@ static int use_slots_after_fork(const struct mw_totals *before)
     struct mw_counters *own = mw_thread.counters;
     static struct mw_counters *taken[MOST_SEEN + 1];
     alarm(DEADLINE_S);
+    mw_store_after_fork();
     mw_threads_after_fork();
     struct mw_totals totals = since(before);
     if (totals.allocated_objects != SIBLINGS || totals.freed_objects != 0)
@@ -424,8 +433,11 @@ static void a_forked_child_keeps_the_counts_and_reuses_the_slots(void **state)
     for (unsigned i = 0; i < SIBLINGS; i++)
         note_slot(sibling_slots[i]);
     pid_t child = fork();
-    if (child == 0)
-        _exit(use_slots_after_fork(&before));
+    if (child == 0) {
+        int wrong = use_slots_after_fork(&before);
+        mw_store_end(0);
+        _exit(wrong);
+    }
     assert_true(child > 0);
     pthread_barrier_wait(&siblings_may_end);
     for (unsigned i = 0; i < SIBLINGS; i++)
@@ -470,7 +482,7 @@ static void live_is_not_below_0_while_threads_begin(void **state)
     struct mw_totals before;
     timer_t timer;
     (void)state;
-    for (unsigned i = 0; i < 1500; i++) { /* more than were ever given back: from here on every slot is a new one */
+    for (unsigned i = 0; i < 500; i++) { /* more than were ever given back: from here on every slot is a new one */
         mw_thread.counters = &mw_threads_nobody;
         count_allocated(8);
     }
@@ -505,5 +517,5 @@ int main(void)
         /* The last: it leaves slots behind that the others would not know. */
         cmocka_unit_test_setup(live_is_not_below_0_while_threads_begin, set_deadline),
     };
-    return cmocka_run_group_tests_name("threads", tests, start_threads, NULL);
+    return cmocka_run_group_tests_name("threads", tests, start_threads, end_store);
 }

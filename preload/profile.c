@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+#include "profile.h"
+
+#include "counters.h"
+#include "modules.h"
+#include "sampler.h"
+#include "store.h"
+#include "syscall.h"
+#include "unwind.h"
+
+#define LONGEST_CHAIN 4096 /* beyond it a stack is dropped: the table is too full to be of use */
+
+static bool is_exact;
+static bool is_started;
+
+void mw_profile_start(bool exact)
+{
+    is_exact = exact;
+    __atomic_store_n(&is_started, true, __ATOMIC_RELEASE);
+}
+
+/* ---- stacks ---- */
+
+static uint32_t hash_of(const uint64_t *frames, unsigned depth)
+{
+    uint64_t hash = depth;
+    for (unsigned i = 0; i < depth; i++)
+        hash = (hash ^ frames[i]) * UINT64_C(0x9e3779b97f4a7c15) >> 7 | hash << 57;
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+static struct mw_segment_stack *stack_at(uint32_t number)
+{
+    return (struct mw_segment_stack *)(void *)&mw_store.stacks[number];
+}
+
+static bool is_same(const struct mw_segment_stack *stack, uint32_t hash, const uint64_t *frames, unsigned depth,
+                    uint16_t flags)
+{
+    return stack->hash == hash && stack->depth == depth && stack->flags == flags &&
+           memcmp(stack->frames, frames, depth * sizeof *frames) == 0;
+}
+
+static uint32_t find_in_chain(uint32_t first, uint32_t hash, const uint64_t *frames, unsigned depth, uint16_t flags)
+{
+    unsigned steps = 0;
+    for (uint32_t number = first; number && steps < LONGEST_CHAIN; number = stack_at(number)->next, steps++)
+        if (is_same(stack_at(number), hash, frames, depth, flags))
+            return number;
+    return 0;
+}
+
+/* Room for a stack, at the end of the section. */
+static uint32_t claim(unsigned depth)
+{
+    uint64_t words = MW_SEGMENT_STACK_WORDS(depth);
+    uint64_t *used = &mw_store.header->stacks_used;
+    uint64_t number = __atomic_load_n(used, __ATOMIC_RELAXED);
+    do {
+        if (number + words > mw_store.stacks_capacity ||
+            !mw_store_ready(&mw_store.stacks[number], words * sizeof *mw_store.stacks))
+            return 0;
+    } while (!__atomic_compare_exchange_n(used, &number, number + words, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return (uint32_t)number;
+}
+
+/* Publishes it in front of its chain: what `next` names is older, so that a reader's way has an end. */
+static uint32_t publish(uint32_t number, uint32_t *bucket, uint32_t first)
+{
+    struct mw_segment_stack *stack = stack_at(number);
+    do {
+        if (first > number) { /* one that was claimed later stands there already: its place in the order is taken */
+            uint32_t same = find_in_chain(first, stack->hash, stack->frames, stack->depth, stack->flags);
+            if (same)
+                return same;
+            return 0;
+        }
+        stack->next = first;
+    } while (!__atomic_compare_exchange_n(bucket, &first, number, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE));
+    return number;
+}
+
+static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
+{
+    uint32_t hash = hash_of(frames, depth);
+    if (!mw_store.buckets_capacity)
+        return 0;
+    uint32_t *bucket = &mw_store.buckets[hash % mw_store.buckets_capacity];
+    if (!mw_store_ready(bucket, sizeof *bucket))
+        return 0;
+    for (unsigned tries = 0; tries < 3; tries++) {
+        uint32_t first = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
+        uint32_t number = find_in_chain(first, hash, frames, depth, flags);
+        if (number)
+            return number;
+        number = claim(depth);
+        if (!number)
+            return 0;
+        struct mw_segment_stack *stack = stack_at(number);
+        stack->hash = hash;
+        stack->depth = (uint16_t)depth;
+        stack->flags = flags;
+        memcpy(stack->frames, frames, depth * sizeof *frames);
+        mw_modules_note(frames, depth);
+        number = publish(number, bucket, first);
+        if (number)
+            return number;
+    }
+    return 0;
+}
+
+/* The calling thread's. 0: no room. */
+static uint32_t current_stack(void)
+{
+    uint64_t frames[MW_SEGMENT_DEPTH];
+    bool truncated;
+    unsigned depth = mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
+    return intern(frames, depth, truncated ? MW_SEGMENT_STACK_TRUNCATED : 0);
+}
+
+static void add(uint32_t number, uint64_t objects, uint64_t bytes)
+{
+    struct mw_segment_stack *stack = stack_at(number);
+    mw_counter_add_shared(&stack->allocated_objects, objects);
+    mw_counter_add_shared(&stack->allocated_bytes, bytes);
+    mw_counter_add_shared(&stack->allocated_samples, 1);
+}
+
+static void take_away(uint32_t number, uint64_t objects, uint64_t bytes)
+{
+    struct mw_segment_stack *stack = stack_at(number);
+    mw_counter_add_shared(&stack->freed_objects, objects);
+    mw_counter_add_shared(&stack->freed_bytes, bytes);
+    mw_counter_add_shared(&stack->freed_samples, 1);
+}
+
+/* ---- samples ---- */
+
+static struct mw_segment_sample *sample_at(uint64_t index)
+{
+    return &mw_store.samples[index];
+}
+
+static uint64_t list_word(uint64_t old, uint64_t first)
+{
+    return ((old >> 32) + 1) << 32 | first;
+}
+
+static bool take_sample(uint64_t *index)
+{
+    uint64_t *list = &mw_store.header->samples_free;
+    uint64_t old = __atomic_load_n(list, __ATOMIC_ACQUIRE);
+    while ((uint32_t)old) {
+        uint32_t next = __atomic_load_n(&sample_at((uint32_t)old - 1)->next_free, __ATOMIC_RELAXED);
+        if (__atomic_compare_exchange_n(list, &old, list_word(old, next), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            *index = (uint32_t)old - 1;
+            return true;
+        }
+    }
+    uint64_t *used = &mw_store.header->samples_used;
+    *index = __atomic_load_n(used, __ATOMIC_RELAXED);
+    do {
+        if (*index >= mw_store.samples_capacity || !mw_store_ready(sample_at(*index), sizeof *mw_store.samples))
+            return false;
+    } while (!__atomic_compare_exchange_n(used, index, *index + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return true;
+}
+
+static void give_sample(uint64_t index)
+{
+    uint64_t *list = &mw_store.header->samples_free;
+    uint64_t old = __atomic_load_n(list, __ATOMIC_RELAXED);
+    do
+        __atomic_store_n(&sample_at(index)->next_free, (uint32_t)old, __ATOMIC_RELAXED);
+    while (
+        !__atomic_compare_exchange_n(list, &old, list_word(old, index + 1), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+/* Bytes that a block of that size stands for. */
+static uint64_t scale(uint64_t bytes, uint64_t objects)
+{
+    return (uint64_t)(((unsigned __int128)bytes * objects + MW_SEGMENT_OBJECT / 2) / MW_SEGMENT_OBJECT);
+}
+
+static uint32_t drop(uint64_t bytes, bool had_stack)
+{
+    mw_counter_add_shared(had_stack ? &mw_store.header->dropped_samples : &mw_store.header->dropped_stacks, 1);
+    mw_counter_add_shared(&mw_store.header->dropped_bytes, bytes);
+    return 0;
+}
+
+static uint32_t note_sample(const void *block, uint64_t usable_bytes, uint64_t objects, uint32_t stack)
+{
+    uint64_t index;
+    if (!take_sample(&index))
+        return drop(scale(usable_bytes, objects), true);
+    struct mw_segment_sample *sample = sample_at(index);
+    sample->bytes = usable_bytes;
+    sample->objects = objects;
+    sample->stack = stack;
+    sample->born_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    add(stack, objects, scale(usable_bytes, objects));
+    __atomic_store_n(&sample->address, (uint64_t)(uintptr_t)block, __ATOMIC_RELEASE);
+    return (uint32_t)index + 1;
+}
+
+uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t weight)
+{
+    if (!__atomic_load_n(&is_started, __ATOMIC_ACQUIRE) || mw_sampler_mean() == 0)
+        return 0;
+    if (mw_store_is_anothers())
+        mw_store_after_fork();
+    uint64_t objects = is_exact ? MW_SEGMENT_OBJECT : mw_sampler_objects(weight);
+    uint32_t stack = current_stack();
+    if (!stack)
+        return drop(scale(usable_bytes, objects), false);
+    if (!is_exact)
+        return note_sample(block, usable_bytes, objects, stack);
+    add(stack, objects, usable_bytes);
+    return stack;
+}
+
+void mw_profile_freed(uint32_t number, uint64_t usable_bytes)
+{
+    if (is_exact) {
+        take_away(number, MW_SEGMENT_OBJECT, usable_bytes);
+        return;
+    }
+    struct mw_segment_sample *sample = sample_at(number - 1);
+    uint64_t objects = sample->objects;
+    uint64_t bytes = scale(sample->bytes, objects);
+    uint32_t stack = sample->stack;
+    __atomic_store_n(&sample->address, 0, __ATOMIC_RELEASE);
+    take_away(stack, objects, bytes);
+    give_sample(number - 1);
+}
+
+/* ---- tails ---- */
+
+/* Half of a multiplicative hash; odd, so that it is never 0. */
+static uint32_t tag_of(const void *block)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)block ^ UINT64_C(0x5bd1e995a6b3c4d7)) * UINT64_C(0x9e3779b97f4a7c15) >>
+                      32) |
+           1;
+}
+
+uint64_t mw_profile_tail(const void *block, uint32_t number)
+{
+    return number ? (uint64_t)tag_of(block) << 32 | number : 0;
+}
+
+uint32_t mw_profile_number(const void *block, uint64_t tail)
+{
+    uint32_t number = (uint32_t)tail;
+    if ((uint32_t)(tail >> 32) != tag_of(block) || !number)
+        return 0;
+    if (is_exact)
+        return number < mw_store.stacks_capacity ? number : 0;
+    if (number > mw_store.samples_capacity ||
+        __atomic_load_n(&sample_at(number - 1)->address, __ATOMIC_ACQUIRE) != (uint64_t)(uintptr_t)block)
+        return 0;
+    return number;
+}
+
+/* ---- history ---- */
+
+static uint32_t live_kib(const struct mw_segment_stack *stack)
+{
+    uint64_t freed = mw_counter_read(&stack->freed_bytes);
+    uint64_t allocated = mw_counter_read(&stack->allocated_bytes);
+    uint64_t kib = allocated > freed ? (allocated - freed) / 1024 : 0;
+    return kib < UINT32_MAX ? (uint32_t)kib : UINT32_MAX;
+}
+
+/* Half of the points go, every second one, so that the rest lie twice as far apart. */
+static unsigned thin(uint32_t *points)
+{
+    for (unsigned i = 0; i < MW_SEGMENT_HISTORY / 2; i++)
+        points[i] = points[2 * i + 1];
+    return MW_SEGMENT_HISTORY / 2;
+}
+
+void mw_profile_note_history(uint64_t now_ns)
+{
+    struct mw_segment_header *header = mw_store.header;
+    uint64_t used = header->history_used;
+    bool is_full = used == MW_SEGMENT_HISTORY;
+    mw_counter_add_shared(&header->history_sequence, 1);
+    for (uint32_t i = 0; i < mw_store.buckets_capacity; i++) {
+        if (!mw_store_is_ready(&mw_store.buckets[i]))
+            continue;
+        uint32_t number = __atomic_load_n(&mw_store.buckets[i], __ATOMIC_ACQUIRE);
+        for (; number; number = stack_at(number)->next) {
+            struct mw_segment_stack *stack = stack_at(number);
+            unsigned at = is_full ? thin(stack->history_kib) : (unsigned)used;
+            stack->history_kib[at] = live_kib(stack);
+        }
+    }
+    if (is_full) {
+        for (unsigned i = 0; i < MW_SEGMENT_HISTORY / 2; i++)
+            header->history_ns[i] = header->history_ns[2 * i + 1];
+        used = MW_SEGMENT_HISTORY / 2;
+    }
+    header->history_ns[used] = now_ns;
+    header->history_used = used + 1;
+    mw_counter_add_shared(&header->history_sequence, 1);
+}

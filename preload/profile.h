@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The heap profile: which call stacks allocated what, and which of it is live. It is born in the segment.
+ *
+ * A block that was sampled carries eight bytes at the end of its usable space, a number and a tag made from its address
+ * (and malloc_usable_size does not tell of them). By them it is known when it is freed, with no table to be searched:
+ * only blocks too large for the fast path of free are looked at, and small ones are made that large when they are
+ * sampled. In the exact mode every block is looked at, and has eight bytes more from the start.
+ *
+ * The block stays one of the allocator's own, so that a free that does not come by here does no harm.
+ *
+ * Any thread, no lock, async-signal-safe, errno is left alone.
+ */
+#ifndef MW_PROFILE_OWN_H
+#define MW_PROFILE_OWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MW_PROFILE_TAIL_BYTES 8
+
+/* Once, at the start, when the segment is there. exact: every block is sampled. */
+void mw_profile_start(bool exact);
+
+/* Notes a block of so many usable bytes (without the tail) and that weight, with the calling thread's stack. Returns
+ * its number, for the tail; 0: there was no room. */
+uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t weight);
+
+/* A noted block is about to be freed. */
+void mw_profile_freed(uint32_t number, uint64_t usable_bytes);
+
+/* The number of the block, if it is noted, else 0. The tail is what stands at the end of its usable space. */
+uint32_t mw_profile_number(const void *block, uint64_t tail);
+
+uint64_t mw_profile_tail(const void *block, uint32_t number);
+
+/* The live bytes of every stack, as one more point of their histories. One thread, now and then. */
+void mw_profile_note_history(uint64_t now_ns);
+
+#endif
