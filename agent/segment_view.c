@@ -165,14 +165,13 @@ static void *read_ring(struct reader *reader, enum mw_segment_section section, u
 {
     const struct mw_segment_place *place = &reader->view->header.sections[section];
     size_t used = (size_t)least(next, place->capacity);
+    size_t first = used && next > used ? (size_t)(next % used) : 0; /* the oldest; the latest stand before it */
+    size_t late_bytes = first * place->item_bytes;
+    size_t early_bytes = (used - first) * place->item_bytes;
     char *items = allocate(reader, used, place->item_bytes);
-    size_t first = next > place->capacity ? (size_t)(next % place->capacity) : 0;
-    size_t behind = used - first; /* from the oldest item to the end of the section; before it stand the latest */
     *count = used;
-    if (items && used && read_bytes(reader, items, behind * place->item_bytes, item_at(reader, section, first)) &&
-        read_bytes(reader, items + behind * place->item_bytes, first * place->item_bytes, item_at(reader, section, 0)))
-        return items;
-    if (items && !used)
+    if (items && read_bytes(reader, items, early_bytes, item_at(reader, section, first)) &&
+        read_bytes(reader, items + early_bytes, late_bytes, item_at(reader, section, 0)))
         return items;
     free(items);
     return NULL;
