@@ -38,7 +38,7 @@ static int write_pprof(const struct mw_inspect *inspect, const char *path)
 static int print_folded(const struct mw_inspect *inspect, const struct wishes *wishes)
 {
     struct mw_folded folded = {0};
-    mw_folded_add_profile(&folded, &inspect->profile, inspect->namer);
+    mw_folded_add_profile(&folded, &inspect->profile, inspect->namer, false);
     for (size_t i = 0; i < folded.stacks.count; i++) {
         const struct mw_profile_amount *amount = wishes->allocated ? &folded.rows[i].allocated : &folded.rows[i].live;
         uint64_t value = wishes->objects ? amount->objects : amount->bytes;

@@ -17,6 +17,8 @@
     X(stats, "PID|SEGMENT [--json] [--watch[=INTERVAL]]", "all statistics of a process, also of a dead one; --watch: a line each INTERVAL (1s)") \
     X(report, "PID|SEGMENT [--top N] [--post-mortem]", "who holds the memory, or held it at the end: by call stack, function, module, size; --post-mortem: in a few lines") \
     X(profile, "PID|SEGMENT -o FILE|--folded|--text [--alloc] [--objects] [--no-symbols]", "the heap profile: for pprof (FILE, gzipped; - is standard output), for flame graphs, to read") \
+    X(diff, "PID|SEGMENT|FILE PID|SEGMENT|FILE", "what grew and what shrank from one profile to another; a FILE is one that profile -o wrote") \
+    X(leaks, "PID|SEGMENT", "what grows steadily, how fast, and how sure that is; what has stopped growing or comes and goes is told apart") \
     X(trim,  "PID",                                       "have the process return memory that it does not use, and say how much came back") \
     X(set,   "PID KEY=VALUE...",                          "change interval, limit or sample of a running process")
 /* clang-format on */

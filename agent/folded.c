@@ -2,12 +2,13 @@
 #include "folded.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "memory.h"
 
 #define MMAP_FRAME "[mmap]" /* as the innermost */
 
-void mw_folded_put_name(FILE *line, const char *name)
+static void put_name(FILE *line, const char *name)
 {
     for (; *name; name++)
         putc_unlocked(*name == ';' ? ',' : *name, line);
@@ -35,9 +36,8 @@ void mw_folded_add(struct mw_folded *folded, const char *stack, const struct mw_
 }
 
 /* Frames come from the inside out, names go from the outside in. */
-static char *line_of(const struct mw_profile *profile, size_t stack, struct mw_namer namer)
+static char *line_of(struct mw_walk walk)
 {
-    struct mw_walk walk = mw_walk_all(profile, stack, namer);
     struct mw_step step;
     const char **names = NULL;
     size_t count = 0;
@@ -52,22 +52,23 @@ static char *line_of(const struct mw_profile *profile, size_t stack, struct mw_n
         names[count++] = step.frame->function;
     }
     for (size_t i = count; i-- > 0;) {
-        mw_folded_put_name(line, names[i]);
+        put_name(line, names[i]);
         if (i)
             putc_unlocked(';', line);
     }
-    if (profile->stacks[stack].is_mmap)
+    if (walk.stack->is_mmap)
         fprintf(line, "%s" MMAP_FRAME, count ? ";" : "");
     fclose(line);
     free(names);
     return text;
 }
 
-void mw_folded_add_profile(struct mw_folded *folded, const struct mw_profile *profile, struct mw_namer namer)
+void mw_folded_add_profile(struct mw_folded *folded, const struct mw_profile *profile, struct mw_namer namer,
+                           bool without_plumbing)
 {
     for (size_t i = 0; i < profile->stack_count; i++) {
         const struct mw_profile_stack *stack = &profile->stacks[i];
-        char *line = line_of(profile, i, namer);
+        char *line = line_of((without_plumbing ? mw_walk_user : mw_walk_all)(profile, i, namer));
         mw_folded_add(folded, line,
                       &(struct mw_folded_row){.allocated = stack->allocated,
                                               .live = stack->live,

@@ -8,8 +8,6 @@
 #ifndef MW_FOLDED_H
 #define MW_FOLDED_H
 
-#include <stdio.h>
-
 #include "interned.h"
 #include "profile.h"
 #include "walk.h"
@@ -28,11 +26,9 @@ struct mw_folded {
 /* Adds what is said of a stack to the row of it, and makes that where it is new. */
 void mw_folded_add(struct mw_folded *folded, const char *stack, const struct mw_folded_row *row);
 
-/* Adds a profile's stacks. */
-void mw_folded_add_profile(struct mw_folded *folded, const struct mw_profile *profile, struct mw_namer namer);
-
-/* Writes one frame's name as part of such a line. */
-void mw_folded_put_name(FILE *line, const char *name);
+/* Adds a profile's stacks; each from its first frame that is no plumbing, where that is asked. */
+void mw_folded_add_profile(struct mw_folded *folded, const struct mw_profile *profile, struct mw_namer namer,
+                           bool without_plumbing);
 
 void mw_folded_free(struct mw_folded *folded);
 
