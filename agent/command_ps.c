@@ -65,7 +65,7 @@ static void put_age(struct mw_text *out, uint64_t ns)
     X("LIMIT",    10, put_size(out, row->stats.NextTrim)) \
     X("AGE",       7, put_age(out, row->age_ns)) \
     X("TRIMS",     6, mw_text_u64(out, row->stats.NumTrim)) \
-    X("STATE",    -5, mw_text_string(out, row->state))
+    X("STATE",     0, mw_text_string(out, row->state))
 /* clang-format on */
 
 static void print_titles(void)
