@@ -142,6 +142,41 @@ void segment_builder_snapshot(struct segment_builder *builder, uint64_t time_uni
     builder->snapshot->stats = *stats;
 }
 
+#define FRAMES(...)                                                                                                    \
+    (sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[])                                   \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
+
+struct segment_example segment_builder_example(void)
+{
+    struct segment_example example;
+    struct segment_builder *builder = &example.builder;
+    struct memwatch_stats stats = {.RSS = 8 << 20, .HeapSys = 1 << 20, .NumTrim = 2};
+    segment_builder_start(builder, &segment_builder_tiny);
+    example.a = segment_builder_stack(builder, 0, FRAMES(0x1000, 0x2000));
+    example.b = segment_builder_stack(builder, MW_SEGMENT_STACK_MMAP, FRAMES(0x1001, 0x2000, 0x3000));
+    example.c = segment_builder_stack(builder, MW_SEGMENT_STACK_TRUNCATED, FRAMES(0x1004));
+    segment_builder_sample(builder, example.a, 100, MW_SEGMENT_OBJECT * 5);
+    segment_builder_sample(builder, example.b, 4096, MW_SEGMENT_OBJECT);
+    segment_builder_module(builder, 0x1000, 0x2000, "/usr/lib/libfirst.so");
+    segment_builder_module(builder, 0x2000, 0x9000, "/usr/bin/app");
+    segment_builder_event(builder, 1000 * SECOND_NS, MW_SEGMENT_START, 0);
+    segment_builder_event(builder, 1002 * SECOND_NS, MW_SEGMENT_SET_LIMIT, 7);
+    builder->seconds[0] = (struct mw_segment_row){.time_unix_ns = 1001 * SECOND_NS, .Alloc = 5};
+    builder->header->seconds_next = 1;
+    builder->minutes[0] = (struct mw_segment_row){.time_unix_ns = 1060 * SECOND_NS, .Alloc = 6};
+    builder->header->minutes_next = 1;
+    segment_builder_snapshot(builder, 1003 * SECOND_NS, &stats);
+    builder->header->slots_used = 2;
+    builder->slots[0].counters.allocated[2] = 10; /* blocks of 24 bytes */
+    builder->slots[0].counters.samples = 3;
+    builder->slots[1].counters.freed[2] = 4;
+    builder->slots[1].counters.samples = 1;
+    builder->slots[1].counters.allocated_others = (struct mw_others){.count = {[70] = 1}, .bytes = 100000};
+    return example;
+}
+
 static void write_bytes(int fd, const struct segment_builder *builder, size_t length)
 {
     if (fd < 0 || write(fd, builder->bytes, length) != (ssize_t)length)

@@ -48,6 +48,16 @@ void segment_builder_event(struct segment_builder *builder, uint64_t time_unix_n
 void segment_builder_snapshot(struct segment_builder *builder, uint64_t time_unix_ns,
                               const struct memwatch_stats *stats);
 
+/* Starts a segment and puts something into each of its sections: three stacks, of which the first and the third are in
+ * one chain, samples of the first two, two modules, two events, a row of each timeline, a snapshot and two slots. */
+struct segment_example {
+    struct segment_builder builder;
+    uint32_t a;
+    uint32_t b;
+    uint32_t c;
+};
+struct segment_example segment_builder_example(void);
+
 /* A file without a name that holds the first `length` bytes. */
 int segment_builder_file(const struct segment_builder *builder, size_t length);
 
