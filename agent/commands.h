@@ -13,14 +13,14 @@
 /* X(name, arguments, help): the function is mw_command_name, in command_name.c. */
 /* clang-format off */
 #define MW_COMMANDS(X) \
-    X(ps,    "[--all] [--json] [--sweep]",                "list the watched processes; --all: and what dead ones have left; --sweep: and remove that") \
-    X(stats, "PID|SEGMENT [--json] [--watch[=INTERVAL]]", "all statistics of a process, also of a dead one; --watch: a line each INTERVAL (1s)") \
-    X(report, "PID|SEGMENT [--top N] [--post-mortem]", "who holds the memory, or held it at the end: by call stack, function, module, size; --post-mortem: in a few lines") \
-    X(profile, "PID|SEGMENT -o FILE|--folded|--text [--alloc] [--objects] [--no-symbols]", "the heap profile: for pprof (FILE, gzipped; - is standard output), for flame graphs, to read") \
-    X(diff, "PID|SEGMENT|FILE PID|SEGMENT|FILE", "what grew and what shrank from one profile to another; a FILE is one that profile -o wrote") \
-    X(leaks, "PID|SEGMENT", "what grows steadily, how fast, and how sure that is; what has stopped growing or comes and goes is told apart") \
-    X(trim,  "PID",                                       "have the process return memory that it does not use, and say how much came back") \
-    X(set,   "PID KEY=VALUE...",                          "change interval, limit or sample of a running process")
+    X(ps,      "[--all] [--json] [--sweep]",                "list the watched processes; --all: and what dead ones have left; --sweep: and remove that") \
+    X(stats,   "PID|SEGMENT [--json] [--watch[=INTERVAL]]", "all statistics of a process, also of a dead one; --watch: a line each INTERVAL (1s)") \
+    X(report,  "PID|SEGMENT [--top=N] [--post-mortem]",     "who holds the memory, or held it when the process died") \
+    X(profile, "PID|SEGMENT -o FILE|--folded|--text [--alloc] [--objects] [--no-symbols]", "the heap profile, as a file for pprof, for flame graphs, or to read") \
+    X(leaks,   "PID|SEGMENT",                               "what grows, and how sure that is") \
+    X(diff,    "BEFORE AFTER",                              "what grew and what shrank from one profile to another") \
+    X(trim,    "PID",                                       "have the process return memory that it does not use, and say how much came back") \
+    X(set,     "PID KEY=VALUE...",                          "change interval, limit or sample of a running process")
 /* clang-format on */
 
 enum { MW_COMMAND_OK, MW_COMMAND_FAILED, MW_COMMAND_USAGE };
