@@ -11,7 +11,7 @@
 #include "target.h"
 #include "units.h"
 
-/* The next thread that calls the allocator trims: memwatch itself may not. */
+/* A thread of the program's trims, when it next calls the allocator; the monitor waits for that for 2 s. */
 #define WAIT_NS (5 * UINT64_C(1000000000))
 
 static bool trim(const struct mw_target *target, struct mw_control_answer *answer, struct mw_error *error)
@@ -21,10 +21,10 @@ static bool trim(const struct mw_target *target, struct mw_control_answer *answe
     if (!target->is_alive)
         return mw_error_set(error, 0, "%s is not alive", target->name);
     if (!mw_control_ask(target->fd, &target->view, &request, WAIT_NS, answer, &cause))
-        return mw_error_set(error, 0,
-                            "%s %s: it is stopped, or watched without a monitor, or none of its threads has called the "
-                            "allocator, which is when it trims",
-                            target->name, cause.text);
+        return mw_error_set(error, 0, "%s %s: it is stopped, or watched without a monitor", target->name, cause.text);
+    if (answer->result == -EAGAIN)
+        return mw_error_set(error, 0, "%s sleeps: it trims when one of its threads next calls the allocator",
+                            target->name);
     if (answer->result == -ENOTSUP)
         return mw_error_set(error, 0, "%s has an allocator that cannot be asked to return memory", target->name);
     return answer->result < 0 ? mw_error_set(error, (int)-answer->result, "%s has not trimmed", target->name) : true;

@@ -85,12 +85,13 @@ static void put_request(struct mw_segment_control *control, const struct mw_cont
     __atomic_store_n(&control->what, request->what, __ATOMIC_RELAXED);
 }
 
+/* The monitor may have seen more than we have asked: it is also woken by its own process, by the same word. */
 static bool wait_for_answer(struct mw_segment_control *control, uint32_t asked, uint64_t deadline_ns)
 {
     for (;;) {
         uint32_t answered = __atomic_load_n(&control->answered, __ATOMIC_ACQUIRE);
         int64_t left = left_ns(deadline_ns);
-        if (answered == asked)
+        if ((int32_t)(answered - asked) >= 0)
             return true;
         if (left == 0)
             return false;

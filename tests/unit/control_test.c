@@ -86,6 +86,20 @@ static void an_answer_comes_back(void **state)
     }
 }
 
+/* The process wakes its monitor by the same word that asks. */
+static void an_answer_to_more_than_was_asked(void **state)
+{
+    struct asked *asked = *state;
+    const struct mw_control_request request = {.what = MW_SEGMENT_ASK_TRIM};
+    struct mw_control_answer answer;
+    struct mw_error error;
+    asked->control->asked = UINT32_MAX - 1;
+    asked->control->answered = 1; /* past what we are about to ask, and past 0 */
+    asked->control->result = 7;
+    assert_true(mw_control_ask(asked->fd, &asked->view, &request, 1000 * MS, &answer, &error));
+    assert_int_equal(answer.result, 7);
+}
+
 static void nobody_answers(void **state)
 {
     struct asked *asked = *state;
@@ -146,11 +160,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(an_answer_comes_back),
-        TEST(nobody_answers),
-        TEST(another_is_asking),
-        TEST(one_that_was_killed_while_asking),
-        TEST(a_file_that_is_cut_off_meanwhile),
+        TEST(an_answer_comes_back), TEST(an_answer_to_more_than_was_asked), TEST(nobody_answers),
+        TEST(another_is_asking),    TEST(one_that_was_killed_while_asking), TEST(a_file_that_is_cut_off_meanwhile),
     };
     return cmocka_run_group_tests_name("control", tests, NULL, NULL);
 }
