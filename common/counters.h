@@ -20,7 +20,7 @@
 
 #include "memwatch.h"
 
-#define MW_ALLOCATED_CLASSES 641
+#define MW_ALLOCATED_CLASSES 1153
 #define MW_FREED_CLASSES     129
 
 /* Blocks that are counted out of line. */

@@ -247,7 +247,7 @@ static_assert(sizeof(struct mw_segment_row) == 64, "");
 static_assert(sizeof(struct mw_segment_module) == 480, "");
 static_assert(sizeof(struct mw_segment_stack) == 128, "");
 static_assert(sizeof(struct mw_segment_sample) == 40, "");
-static_assert(sizeof(struct mw_segment_slot) == 2 * 4096, "a slot is two pages");
+static_assert(sizeof(struct mw_segment_slot) == 3 * 4096, "a slot is three pages");
 static_assert(offsetof(struct mw_counters, allocated[128]) <= 4096, "small blocks need one page only");
 
 #endif

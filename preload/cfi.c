@@ -474,16 +474,3 @@ uint64_t mw_cfi_pack(struct mw_cfi_rule rule)
     return (uint64_t)rule.kind << 60 | (uint64_t)rule.saves_fp << 59 |
            ((uint64_t)(uint32_t)rule.cfa_offset & 0xfffffff) << 28 | ((uint64_t)(uint32_t)rule.fp_offset & 0xfffffff);
 }
-
-static int32_t extend(uint64_t bits)
-{
-    return (int32_t)((uint32_t)bits << 4) >> 4;
-}
-
-struct mw_cfi_rule mw_cfi_unpack(uint64_t packed)
-{
-    return (struct mw_cfi_rule){.kind = (enum mw_cfi_kind)(packed >> 60),
-                                .saves_fp = packed >> 59 & 1,
-                                .cfa_offset = extend(packed >> 28 & 0xfffffff),
-                                .fp_offset = extend(packed & 0xfffffff)};
-}

@@ -33,8 +33,28 @@ struct mw_cfi_rule {
 /* header: the module's .eh_frame_hdr; the module is mapped in [start, end). */
 struct mw_cfi_rule mw_cfi_find(const void *header, uintptr_t start, uintptr_t end, uintptr_t address);
 
-/* A rule in one word, never 0. What does not fit becomes MW_CFI_NONE. */
+/* A rule in one word: kind, saves_fp, cfa_offset (28 bits from the 28th), fp_offset (28 bits). What does not fit is
+ * MW_CFI_NONE already. */
 uint64_t mw_cfi_pack(struct mw_cfi_rule rule);
-struct mw_cfi_rule mw_cfi_unpack(uint64_t packed);
+
+static inline enum mw_cfi_kind mw_cfi_packed_kind(uint64_t packed)
+{
+    return (enum mw_cfi_kind)(packed >> 60);
+}
+
+static inline bool mw_cfi_packed_saves_fp(uint64_t packed)
+{
+    return packed >> 59 & 1;
+}
+
+static inline int64_t mw_cfi_packed_cfa_offset(uint64_t packed)
+{
+    return (int64_t)(packed << 8) >> 36;
+}
+
+static inline int64_t mw_cfi_packed_fp_offset(uint64_t packed)
+{
+    return (int64_t)(packed << 36) >> 36;
+}
 
 #endif

@@ -18,8 +18,8 @@
 #define USABLE_GRANT (8 * (MW_ALLOCATED_CLASSES - 1))
 
 /* Blocks of a smaller usable size are freed on the fast path. */
-#define HEADER_LOOKED_AT_BYTES (16 * MW_FREED_CLASSES - 8)
-#define USABLE_LOOKED_AT_BYTES (8 * MW_FREED_CLASSES)
+#define HEADER_LOOKED_AT_BYTES (16 * MW_THREADS_FAST_FREED_CLASSES - 8)
+#define USABLE_LOOKED_AT_BYTES (8 * MW_THREADS_FAST_FREED_CLASSES)
 
 uintptr_t mw_count_header_from = UINTPTR_MAX;
 
@@ -116,7 +116,8 @@ static void *allocate_roomy(void *block, struct mw_asked asked)
 }
 
 /* Notes the block in the profile, if there is room for that. Returns where it is now. */
-static void *sample(void *block, struct mw_asked asked, struct mw_seen *seen, uint64_t weight)
+static inline __attribute__((always_inline)) void *sample(void *block, struct mw_asked asked, struct mw_seen *seen,
+                                                          uint64_t weight)
 {
     uint64_t unsampled_bytes = seen->usable_bytes;
     int saved = errno;
@@ -143,7 +144,8 @@ static void *sample(void *block, struct mw_asked asked, struct mw_seen *seen, ui
 /* ---- counting ---- */
 
 /* The block's weight has been taken from the countdown, which may have fallen below 0. */
-static void *count_allocated(void *block, struct mw_asked asked, struct mw_seen seen, uint64_t weight, bool is_below)
+static inline __attribute__((always_inline)) void *count_allocated(void *block, struct mw_asked asked,
+                                                                   struct mw_seen seen, uint64_t weight, bool is_below)
 {
     if (is_below && !mw_threads_renew_grant(mw_thread.counters) && mw_threads_is_sample_due(weight))
         block = sample(block, asked, &seen, weight);
@@ -152,12 +154,25 @@ static void *count_allocated(void *block, struct mw_asked asked, struct mw_seen 
     return block;
 }
 
-void *mw_count_allocated_slow(void *block, struct mw_asked asked)
+/* Apart, so that what follows needs no stack. */
+static __attribute__((noinline)) void *count_allocated_slowly(void *block, struct mw_asked asked)
 {
     if (LIKELY(!mw_bootstrap_owns(block)))
         return count_allocated(block, asked, look_at_size(block), mw_header(block), true);
     /* give back what its header took */
     __atomic_fetch_add(&mw_thread.counters->countdown, (int64_t)mw_header(block), __ATOMIC_RELAXED);
+    return block;
+}
+
+void *mw_count_allocated_slow(void *block, struct mw_asked asked)
+{
+    struct mw_counters *counters = mw_thread.counters;
+    uint64_t header = mw_header(block);
+    bool is_common = mw_header_class(header) < MW_ALLOCATED_CLASSES && !(header & MW_HEADER_IS_MAPPED);
+    if (UNLIKELY(!is_common) || UNLIKELY(!mw_threads_renew_grant(counters)))
+        return count_allocated_slowly(block, asked);
+    mw_counter_add(&counters->allocated[mw_header_class(header)], 1);
+    mw_trim_serve();
     return block;
 }
 
@@ -194,8 +209,27 @@ static struct mw_seen take_off(void *block)
     return seen;
 }
 
+/* The common case: a block of some KiB, which is no sampled one. */
+static inline bool count_freed_plain(void *block)
+{
+    uint64_t header = mw_header(block);
+    uint64_t class = mw_header_class(header);
+    struct mw_counters *counters = mw_thread.counters;
+    uint64_t tail;
+    if (class >= MW_FREED_CLASSES || class < tails_from || class < counters->freed_classes ||
+        !counters->freed_classes || header & MW_HEADER_IS_MAPPED)
+        return false;
+    memcpy(&tail, (char *)block + 16 * class - 8 - sizeof tail, sizeof tail);
+    if (mw_profile_may_be_tail(block, tail))
+        return false;
+    mw_counter_add(&counters->freed[class], 1);
+    return true;
+}
+
 enum mw_freed mw_count_freed_other(void *block)
 {
+    if (LIKELY(has_header(block)) && LIKELY(count_freed_plain(block)))
+        return MW_FREED_BLOCK;
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
         return MW_FREED_NOTHING;
     struct mw_seen seen = take_off(block);
@@ -276,7 +310,7 @@ static int padded_posix_memalign(void **out, size_t alignment, size_t size)
 void mw_count_allow_samples(void)
 {
     if (!mw_count_is_under_valgrind())
-        tails_from = MW_FREED_CLASSES;
+        tails_from = MW_THREADS_FAST_FREED_CLASSES;
 }
 
 void mw_count_be_exact(void)

@@ -85,8 +85,8 @@ static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
     uint32_t hash = hash_of(frames, depth);
     if (!mw_store.buckets_capacity)
         return 0;
-    uint32_t *bucket = &mw_store.buckets[hash % mw_store.buckets_capacity];
-    if (!mw_store_ready(bucket, sizeof *bucket))
+    uint32_t *bucket = &mw_store.buckets[hash & (mw_store.buckets_capacity - 1)]; /* a power of two */
+    if (!mw_store_is_ready(bucket) && !mw_store_ready(bucket, sizeof *bucket))
         return 0;
     for (unsigned tries = 0; tries < 3; tries++) {
         uint32_t first = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
@@ -110,7 +110,7 @@ static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
 }
 
 /* The calling thread's. 0: no room. */
-static uint32_t current_stack(void)
+static inline __attribute__((always_inline)) uint32_t current_stack(void)
 {
     uint64_t frames[MW_SEGMENT_DEPTH];
     bool truncated;
@@ -198,7 +198,7 @@ static uint32_t note_sample(const void *block, uint64_t usable_bytes, uint64_t o
     sample->bytes = usable_bytes;
     sample->objects = objects;
     sample->stack = stack;
-    sample->born_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    sample->born_ns = mw_clock_ns(CLOCK_MONOTONIC_COARSE); /* to a few ms, without a look at the hardware's clock */
     add(stack, objects, scale(usable_bytes, objects));
     __atomic_store_n(&sample->address, (uint64_t)(uintptr_t)block, __ATOMIC_RELEASE);
     return (uint32_t)index + 1;
@@ -237,23 +237,15 @@ void mw_profile_freed(uint32_t number, uint64_t usable_bytes)
 
 /* ---- tails ---- */
 
-/* Half of a multiplicative hash; odd, so that it is never 0. */
-static uint32_t tag_of(const void *block)
-{
-    return (uint32_t)(((uint64_t)(uintptr_t)block ^ UINT64_C(0x5bd1e995a6b3c4d7)) * UINT64_C(0x9e3779b97f4a7c15) >>
-                      32) |
-           1;
-}
-
 uint64_t mw_profile_tail(const void *block, uint32_t number)
 {
-    return number ? (uint64_t)tag_of(block) << 32 | number : 0;
+    return number ? (uint64_t)mw_profile_tag(block) << 32 | number : 0;
 }
 
 uint32_t mw_profile_number(const void *block, uint64_t tail)
 {
     uint32_t number = (uint32_t)tail;
-    if ((uint32_t)(tail >> 32) != tag_of(block) || !number)
+    if (!mw_profile_may_be_tail(block, tail) || !number)
         return 0;
     if (is_exact)
         return number < mw_store.stacks_capacity ? number : 0;

@@ -31,6 +31,19 @@ uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t
 /* A noted block is about to be freed. */
 void mw_profile_freed(uint32_t number, uint64_t usable_bytes);
 
+/* Half of a multiplicative hash; odd, so that it is never 0. */
+static inline uint32_t mw_profile_tag(const void *block)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)block ^ UINT64_C(0x5bd1e995a6b3c4d7)) * UINT64_C(0x9e3779b97f4a7c15) >>
+                      32) |
+           1;
+}
+
+static inline bool mw_profile_may_be_tail(const void *block, uint64_t tail)
+{
+    return (uint32_t)(tail >> 32) == mw_profile_tag(block);
+}
+
 /* The number of the block, if it is noted, else 0. The tail is what stands at the end of its usable space. */
 uint32_t mw_profile_number(const void *block, uint64_t tail);
 

@@ -121,7 +121,7 @@ static bool begin_thread(void)
     if (!counters->random) { /* the slot's first thread */
         counters->random = (mw_clock_ns(CLOCK_MONOTONIC) ^ (uint64_t)(uintptr_t)counters << 16) | 1;
         counters->sample_left = mw_sampler_next(&counters->random);
-        counters->freed_classes = is_exact ? 0 : MW_FREED_CLASSES;
+        counters->freed_classes = is_exact ? 0 : MW_THREADS_FAST_FREED_CLASSES;
     }
     mw_thread.counters = counters;
     if (end_key_made) {

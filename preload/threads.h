@@ -17,6 +17,10 @@
 
 #include "counters.h"
 
+/* Blocks of these classes on are freed the slow way, for they may be sampled ones (count.h). glibc's tcache ends right
+ * here: where it holds nothing a free costs more anyway, and sampled blocks of this very class are still cheap. */
+#define MW_THREADS_FAST_FREED_CLASSES 65
+
 /* All of a thread's state, in the static TLS block: small, without a destructor. */
 struct mw_thread {
     struct mw_counters *counters; /* never NULL; until the thread has begun, and after its end, mw_threads_nobody */

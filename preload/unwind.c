@@ -12,8 +12,12 @@
 
 #define PAGE_BYTES       ((uintptr_t)4096)
 #define MAIN_STACK_BYTES ((uintptr_t)128 << 20) /* the kernel keeps at least so much below the top free of mappings */
+#define FARTHEST_BYTES   ((uintptr_t)1 << 20)   /* from what is known of a stack to a frame that is believed */
 #define FRAMES_TRIED     (1 << 16)              /* of our own and of others'; a bound, never reached */
 #define REMEMBERED       4096                   /* return addresses; a power of two */
+
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 /* What glibc's dlfcn.h has from 2.35 on. */
 struct found_object {
@@ -90,15 +94,25 @@ static void begin_stack(uintptr_t sp)
     }
 }
 
-static bool read_word(uintptr_t address, uintptr_t *value)
+/* The word lies above what is known: looks further, page by page. */
+static bool extend_up_to(uintptr_t address)
 {
-    if (address % sizeof *value || address < mw_thread.stack_low)
-        return false;
+    if (address < mw_thread.stack_high)
+        return false; /* below the stack, then */
     while (address >= mw_thread.stack_high) {
-        if (address - mw_thread.stack_high >= 256 * PAGE_BYTES || !is_readable(mw_thread.stack_high))
+        if (address - mw_thread.stack_high >= FARTHEST_BYTES || !is_readable(mw_thread.stack_high))
             return false;
         mw_thread.stack_high += PAGE_BYTES;
     }
+    return true;
+}
+
+static inline __attribute__((always_inline)) bool read_word(uintptr_t address, uintptr_t *value)
+{
+    if (UNLIKELY(address % sizeof *value) ||
+        (UNLIKELY(address - mw_thread.stack_low >= mw_thread.stack_high - mw_thread.stack_low) &&
+         !extend_up_to(address)))
+        return false;
     *value = *(const uintptr_t *)address; // NOLINT(performance-no-int-to-ptr)
     return true;
 }
@@ -125,28 +139,27 @@ void mw_unwind_forget(void)
         __atomic_store_n(&remembered[i].mixed, 0, __ATOMIC_RELAXED);
 }
 
-static struct mw_cfi_rule find_rule(uintptr_t address)
+static __attribute__((noinline)) uint64_t learn_rule(uintptr_t address)
 {
+    struct mw_cfi_rule rule = {.kind = MW_CFI_NONE};
     struct found_object found;
+    size_t place = place_of(address);
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    if (!find_object || find_object((void *)address, &found) || !found.eh_frame)
-        return (struct mw_cfi_rule){.kind = MW_CFI_NONE};
-    return mw_cfi_find(found.eh_frame, (uintptr_t)found.map_start, (uintptr_t)found.map_end, address);
+    if (find_object && find_object((void *)address, &found) == 0 && found.eh_frame)
+        rule = mw_cfi_find(found.eh_frame, (uintptr_t)found.map_start, (uintptr_t)found.map_end, address);
+    uint64_t packed = mw_cfi_pack(rule);
+    __atomic_store_n(&remembered[place].rule, packed, __ATOMIC_RELAXED);
+    __atomic_store_n(&remembered[place].mixed, packed ^ address, __ATOMIC_RELAXED);
+    return packed;
 }
 
 /* `address` lies in the call, or is where a signal came. */
-static struct mw_cfi_rule rule_of(uintptr_t address)
+static inline __attribute__((always_inline)) uint64_t rule_of(uintptr_t address)
 {
     size_t place = place_of(address);
     uint64_t mixed = __atomic_load_n(&remembered[place].mixed, __ATOMIC_RELAXED);
     uint64_t packed = __atomic_load_n(&remembered[place].rule, __ATOMIC_RELAXED);
-    if ((mixed ^ packed) == address && packed)
-        return mw_cfi_unpack(packed);
-    struct mw_cfi_rule rule = find_rule(address);
-    packed = mw_cfi_pack(rule);
-    __atomic_store_n(&remembered[place].rule, packed, __ATOMIC_RELAXED);
-    __atomic_store_n(&remembered[place].mixed, packed ^ address, __ATOMIC_RELAXED);
-    return rule;
+    return LIKELY((mixed ^ packed) == address) ? packed : learn_rule(address);
 }
 
 /* ---- from frame to frame ---- */
@@ -192,36 +205,40 @@ static enum step through_signal(struct frame *frame)
     return STEP_ON;
 }
 
-static enum step by_table(struct frame *frame)
+/* What is not the common case. */
+static __attribute__((noinline)) enum step by_rare_rule(struct frame *frame, enum mw_cfi_kind rare)
 {
-    struct mw_cfi_rule rule = rule_of(frame->is_exact ? frame->pc : frame->pc - 1);
-    uintptr_t cfa;
-    struct frame caller = {.fp = frame->fp};
-    switch (rule.kind) {
+    switch (rare) {
     case MW_CFI_SIGNAL:
         return through_signal(frame);
     case MW_CFI_END:
         return STEP_END;
-    case MW_CFI_FROM_SP:
-        cfa = frame->sp + (uintptr_t)(intptr_t)rule.cfa_offset;
-        break;
-    case MW_CFI_FROM_FP:
-        cfa = frame->fp + (uintptr_t)(intptr_t)rule.cfa_offset;
-        break;
-    case MW_CFI_AT_FP:
-        if (!read_word(frame->fp + (uintptr_t)(intptr_t)rule.cfa_offset, &cfa))
-            return STEP_LOST;
-        break;
     default:
         return by_frame_pointer(frame);
     }
+}
+
+static inline __attribute__((always_inline)) enum step by_table(struct frame *frame)
+{
+    uint64_t rule = rule_of(frame->is_exact ? frame->pc : frame->pc - 1);
+    enum mw_cfi_kind found = mw_cfi_packed_kind(rule);
+    uintptr_t cfa;
+    if (LIKELY(found == MW_CFI_FROM_SP))
+        cfa = frame->sp + (uintptr_t)mw_cfi_packed_cfa_offset(rule);
+    else if (LIKELY(found == MW_CFI_FROM_FP))
+        cfa = frame->fp + (uintptr_t)mw_cfi_packed_cfa_offset(rule);
+    else if (found != MW_CFI_AT_FP)
+        return by_rare_rule(frame, found);
+    else if (!read_word(frame->fp + (uintptr_t)mw_cfi_packed_cfa_offset(rule), &cfa))
+        return STEP_LOST;
+    uintptr_t fp = frame->fp;
     /* A caller's frame lies above, always: so there is an end. */
-    if (cfa <= frame->sp || !read_word(cfa - sizeof cfa, &caller.pc))
+    if (UNLIKELY(cfa <= frame->sp) || !read_word(cfa - sizeof cfa, &frame->pc) ||
+        (mw_cfi_packed_saves_fp(rule) && !read_word(cfa + (uintptr_t)mw_cfi_packed_fp_offset(rule), &fp)))
         return STEP_LOST;
-    if (rule.saves_fp && !read_word(cfa + (uintptr_t)(intptr_t)rule.fp_offset, &caller.fp))
-        return STEP_LOST;
-    caller.sp = cfa;
-    *frame = caller;
+    frame->sp = cfa;
+    frame->fp = fp;
+    frame->is_exact = false;
     return STEP_ON;
 }
 
@@ -260,14 +277,14 @@ unsigned mw_unwind(uint64_t *frames, unsigned capacity, bool *truncated)
     struct frame frame = here();
     enum step step = STEP_ON;
     begin_stack(frame.sp);
-    for (unsigned tries = 0; tries < FRAMES_TRIED && depth < capacity; tries++) {
-        /* Out of our own frames by their tables, which are surely there. */
-        bool by_pointers = kind == MW_UNWIND_FRAME_POINTERS && !is_own(frame.pc);
-        step = by_pointers ? by_frame_pointer(&frame) : by_table(&frame);
-        if (step != STEP_ON || frame.pc < PAGE_BYTES)
+    /* Out of our own frames by their tables, which are surely there. */
+    for (unsigned tries = 0; tries < FRAMES_TRIED && step == STEP_ON && is_own(frame.pc); tries++)
+        step = by_table(&frame);
+    while (step == STEP_ON && frame.pc >= PAGE_BYTES) {
+        frames[depth++] = frame.pc;
+        if (depth == capacity)
             break;
-        if (depth || !is_own(frame.pc))
-            frames[depth++] = frame.pc;
+        step = kind == MW_UNWIND_FRAME_POINTERS ? by_frame_pointer(&frame) : by_table(&frame);
     }
     *truncated = step == STEP_LOST || depth == capacity;
     return depth;
