@@ -45,7 +45,7 @@ int mw_command_trim(int argc, char **argv)
 {
     static const struct option options[] = {{0}};
     struct mw_target target;
-    struct mw_control_answer answer;
+    struct mw_control_answer answer = {0};
     struct mw_error error;
     optind = 0;
     if (getopt_long(argc, argv, ":", options, NULL) != -1)

@@ -2,6 +2,7 @@
 #include "segment_view.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,8 +34,7 @@ static bool read_bytes(struct reader *reader, void *to, size_t bytes, uint64_t o
         if (n < 0)
             return mw_error_set(reader->error, (int)-n, "cannot be read");
         if (n == 0)
-            return mw_error_set(reader->error, 0, "is cut off: there is nothing at byte %llu",
-                                (unsigned long long)(offset + done));
+            return mw_error_set(reader->error, 0, "is cut off: there is nothing at byte %" PRIu64, offset + done);
         done += (size_t)n;
     }
     return true;
@@ -69,7 +69,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 static bool read_header(struct reader *reader)
 {
     struct mw_segment_header *header = &reader->view->header;
-    struct stat st;
+    struct stat st = {0};
     int result = mw_sys_fstat(reader->fd, &st);
     if (result)
         return mw_error_set(reader->error, -result, "cannot be read");
@@ -117,7 +117,7 @@ static bool read_slots(struct reader *reader)
 {
     struct mw_segment_header *header = &reader->view->header;
     struct mw_segment_slot *slots = aligned_alloc(_Alignof(struct mw_segment_slot), SLOTS_AT_ONCE * sizeof *slots);
-    uint32_t used;
+    uint32_t used = 0;
     if (!slots)
         return mw_error_set(reader->error, ENOMEM, "cannot be read");
     bool done = add_slots(reader, mw_totals_add_freed, slots) &&
@@ -144,8 +144,8 @@ static bool read_snapshot(struct reader *reader)
     struct mw_segment_view *view = reader->view;
     uint64_t offset = item_at(reader, MW_SEGMENT_SNAPSHOT, 0);
     for (unsigned i = 0; i < TRIES; i++) {
-        uint64_t before;
-        uint64_t after;
+        uint64_t before = 0;
+        uint64_t after = 0;
         if (i)
             pause_before_retry();
         if (!read_u64(reader, offset, &before) || !read_bytes(reader, &view->snapshot, sizeof view->snapshot, offset) ||
@@ -297,8 +297,8 @@ static bool read_stack_words(struct reader *reader)
     struct mw_segment_header *header = &reader->view->header;
     bool is_torn = true;
     for (unsigned i = 0; i < TRIES && is_torn; i++) {
-        uint64_t before;
-        uint64_t after;
+        uint64_t before = 0;
+        uint64_t after = 0;
         if (i)
             pause_before_retry();
         if (!read_u64(reader, HEADER_AT(history_sequence), &before) ||
@@ -317,7 +317,7 @@ static bool read_stacks(struct reader *reader)
 {
     struct mw_segment_view *view = reader->view;
     const struct mw_segment_place *places = view->header.sections;
-    uint64_t used;
+    uint64_t used = 0;
     uint32_t *buckets = allocate(reader, places[MW_SEGMENT_BUCKETS].capacity, sizeof *buckets);
     bool done = buckets && read_items(reader, MW_SEGMENT_BUCKETS, places[MW_SEGMENT_BUCKETS].capacity, buckets) &&
                 read_u64(reader, HEADER_AT(stacks_used), &used);

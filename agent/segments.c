@@ -312,7 +312,7 @@ bool mw_segments_find_watched(const struct mw_segments_places *places, struct mw
         }
     }
     closedir(proc);
-    if (list->pid_count)
+    if (list->pids)
         qsort(list->pids, list->pid_count, sizeof *list->pids, compare_pids);
     return done ? true : mw_error_set(error, ENOMEM, "cannot list the processes");
 }
@@ -373,7 +373,7 @@ bool mw_segments_find_dead(const struct mw_segments_places *places, struct mw_se
             done = find_dead_of(places, path, uid, list);
     }
     closedir(directories);
-    if (list->dead_count)
+    if (list->dead)
         qsort(list->dead, list->dead_count, sizeof *list->dead, compare_paths);
     return done ? true : mw_error_set(error, ENOMEM, "cannot list the segments");
 }

@@ -80,7 +80,7 @@ static void name_it(struct mw_target *target)
 bool mw_target_open_at(const struct mw_segments_places *places, const char *word, struct mw_target *target,
                        struct mw_error *error)
 {
-    struct mw_error cause;
+    struct mw_error cause = {0};
     bool is_pid = is_digits(word);
     *target = (struct mw_target){0};
     if (!is_pid)

@@ -37,12 +37,12 @@ static int run_call(void *context)
     char *argv[MOST_WORDS + 1] = {0};
     int argc = 0;
     for (; argc < MOST_WORDS && call->words[argc]; argc++)
-        argv[argc] = strdup(call->words[argc]);
+        argv[argc] = (char *)call->words[argc];
     setenv("MEMWATCH_DIR", call->dir, 1);
     if (dup2(open(scratch_path(call->dir, "out"), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO) < 0 ||
         dup2(open(scratch_path(call->dir, "err"), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO) < 0)
         return 99;
-    for (size_t i = 0; i < COUNT(commands); i++) {
+    for (size_t i = 0; argc && i < COUNT(commands); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
         int status = commands[i].run(argc, argv);

@@ -17,9 +17,9 @@
 
 /* A segment in a file, its view, and its control section, shared with whoever asks. */
 struct asked {
-    int fd;
     struct mw_segment_view view;
     struct mw_segment_control *control;
+    int fd;
 };
 
 static int setup(void **state)

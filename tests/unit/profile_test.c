@@ -2,6 +2,7 @@
 #include "profile.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -33,8 +34,10 @@ static struct mw_profile load(const struct segment_builder *builder)
     struct mw_profile profile;
     struct mw_error error = {0};
     int fd = segment_builder_file(builder, builder->length);
-    if (!mw_segment_read(fd, &view, &error) || !mw_profile_load(&view, &profile, &error))
+    if (!mw_segment_read(fd, &view, &error) || !mw_profile_load(&view, &profile, &error)) {
         fail_msg("%s", error.text);
+        abort(); /* the above does not return, but nobody says so */
+    }
     close(fd);
     mw_segment_view_free(&view); /* it need not be kept */
     return profile;
