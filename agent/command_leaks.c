@@ -33,13 +33,19 @@ static const char *rate(double bytes_per_s, struct pace pace)
     return mw_report_size(bytes < 0x1p63 ? (uint64_t)bytes : INT64_MAX);
 }
 
+static void print_rate(double bytes_per_s, double error, struct pace pace)
+{
+    printf("%c%s/%s +- %s/%s", bytes_per_s < 0 ? '-' : '+', rate(bytes_per_s, pace), pace.name, rate(error, pace),
+           pace.name);
+}
+
 static void print_leak(const struct mw_report *report, const struct mw_leak *leak, struct pace pace)
 {
     const struct mw_profile_stack *stack = &report->profile->stacks[leak->stack];
-    printf("%c%s/%s +- %s", leak->bytes_per_s < 0 ? '-' : '+', rate(leak->bytes_per_s, pace), pace.name,
-           rate(leak->bytes_per_s_error, pace));
-    printf(", lately %c%s/%s +- %s\n", leak->late_bytes_per_s < 0 ? '-' : '+', rate(leak->late_bytes_per_s, pace),
-           pace.name, rate(leak->late_bytes_per_s_error, pace));
+    print_rate(leak->bytes_per_s, leak->bytes_per_s_error, pace);
+    fputs(", lately ", stdout);
+    print_rate(leak->late_bytes_per_s, leak->late_bytes_per_s_error, pace);
+    putchar('\n');
     printf("    %s live in %" PRIu64 " blocks, half of it older than %s; %" PRIu64 " sample%s\n",
            mw_report_size(stack->live.bytes), stack->live.objects, mw_report_duration(leak->median_age_ns),
            leak->samples, leak->samples == 1 ? "" : "s");

@@ -121,11 +121,26 @@ static const char *printable(struct mw_dwarf *dwarf, const char *name)
     return keep(dwarf, copy);
 }
 
+/* The one type that everybody knows under another name. */
+static void shorten(char *name)
+{
+    static const char long_name[] = "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >";
+    static const char short_name[] = "std::string";
+    for (char *at = name; (at = strstr(at, long_name));) {
+        memcpy(at, short_name, sizeof short_name - 1);
+        at += sizeof short_name - 1;
+        memmove(at, at + sizeof long_name - sizeof short_name, strlen(at + sizeof long_name - sizeof short_name) + 1);
+    }
+}
+
 /* Without parameters and return type: they fill the line, and file and line tell overloads apart. C++, Rust, D. */
 static const char *demangle(struct mw_dwarf *dwarf, const char *name)
 {
     char *plain = cplus_demangle(name, DMGL_AUTO | DMGL_ANSI);
-    return printable(dwarf, plain ? keep(dwarf, plain) : name);
+    if (!plain)
+        return printable(dwarf, name);
+    shorten(plain);
+    return printable(dwarf, keep(dwarf, plain));
 }
 
 static struct mw_frame named(struct mw_dwarf *dwarf, const char *name)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "walk.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* By the beginning of the file's name. */
@@ -15,7 +16,8 @@ static const char *const plumbing_functions[] = {
     "posix_memalign", "valloc",       "pvalloc",       "strdup",        "strndup",        "operator new",
     "operator new[]", "g_malloc",     "g_malloc0",     "g_malloc_n",    "g_malloc0_n",    "g_realloc",
     "g_realloc_n",    "g_try_malloc", "g_try_realloc", "g_slice_alloc", "g_slice_alloc0", "g_strdup",
-    "g_memdup2",      "mmap",         "mmap64",        "mremap",
+    "g_memdup2",      "mmap",         "mmap64",        "_start",        "start_thread",   "__libc_start_main",
+    "clone",          "clone3",       "mremap",
 };
 
 /* By its beginning. */
@@ -58,26 +60,34 @@ struct mw_namer mw_namer_of(struct mw_symbols *symbols)
 
 struct mw_walk mw_walk_all(const struct mw_profile *profile, size_t stack, struct mw_namer namer)
 {
-    return (struct mw_walk){.profile = profile, .stack = &profile->stacks[stack], .namer = namer};
+    return (struct mw_walk){.profile = profile, .stack = &profile->stacks[stack], .namer = namer, .left = UINT_MAX};
 }
 
 struct mw_walk mw_walk_user(const struct mw_profile *profile, size_t stack, struct mw_namer namer)
 {
-    struct mw_walk from = mw_walk_all(profile, stack, namer);
-    struct mw_walk ahead = from;
+    struct mw_walk all = mw_walk_all(profile, stack, namer);
+    struct mw_walk user = all;
+    struct mw_walk here = all;
     struct mw_step step;
-    while (mw_walk_next(&ahead, &step)) {
-        if (!is_plumbing(&step))
-            return from;
-        from = ahead;
+    unsigned frames = 0; /* since the first of the user's */
+    bool found = false;
+    for (struct mw_walk next = all; mw_walk_next(&next, &step); here = next) {
+        bool is_user = !is_plumbing(&step);
+        if (is_user && !found)
+            user = here;
+        found = found || is_user;
+        frames += found;
+        if (is_user)
+            user.left = frames;
     }
-    return mw_walk_all(profile, stack, namer);
+    return found ? user : all;
 }
 
 bool mw_walk_next(struct mw_walk *walk, struct mw_step *step)
 {
-    if (walk->depth >= walk->stack->depth)
+    if (walk->depth >= walk->stack->depth || !walk->left)
         return false;
+    walk->left--;
     step->symbol = walk->namer.find(walk->namer.context, walk->stack->frames[walk->depth]);
     step->frame = &step->symbol->frames[walk->inlined];
     step->module =

@@ -4,7 +4,7 @@
  * caller's.
  *
  * Plumbing is what stands between the allocator and whoever wanted memory: the allocator itself, operator new, the
- * language's own library. What is of interest begins above it.
+ * language's own library; and what stands around main and around a thread's function. What is of interest is between.
  */
 #ifndef MW_WALK_H
 #define MW_WALK_H
@@ -28,6 +28,7 @@ struct mw_walk {
     struct mw_namer namer;
     unsigned depth;   /* of the next frame */
     unsigned inlined; /* at that depth */
+    unsigned left;    /* frames to go at most, inlined ones too */
 };
 
 struct mw_step {
@@ -39,7 +40,7 @@ struct mw_step {
 /* From the very innermost frame. */
 struct mw_walk mw_walk_all(const struct mw_profile *profile, size_t stack, struct mw_namer namer);
 
-/* From the first frame that is no plumbing; from the innermost where all are. */
+/* From the first frame that is no plumbing to the last; all where all are. */
 struct mw_walk mw_walk_user(const struct mw_profile *profile, size_t stack, struct mw_namer namer);
 
 /* False: there are no more. */
