@@ -95,7 +95,7 @@ static void print_leaks(const struct mw_report *report, const struct mw_leaks *l
     print_kind(report, leaks, MW_LEAK_MAY_GROW, "May grow: too few samples to be sure, or its oldest blocks go");
     putchar('\n');
     print_sum(report, leaks, MW_LEAK_STOPPED, "Has grown, and stopped");
-    print_sum(report, leaks, MW_LEAK_STEADY, "Does not grow");
+    print_sum(report, leaks, MW_LEAK_STEADY, "No growth to be seen");
     if (!leaks->count)
         puts("Nothing is live.");
 }
