@@ -11,11 +11,12 @@
 
 #include "allocator.h"
 #include "group.h"
+#include "launch.h"
 #include "library.h"
+#include "postmortem.h"
 #include "restart.h"
 #include "run_options.h"
 #include "signals.h"
-#include "spawn.h"
 #include "syscall.h"
 #include "verdict.h"
 
@@ -53,6 +54,7 @@ struct job {
     char allocator[4096];
     bool has_allocator; /* beneath the library, or alone */
     struct mw_signals signals;
+    struct mw_postmortem postmortem;
 };
 
 /* One start of the program. */
@@ -157,11 +159,11 @@ static void begin_run(const struct job *job, struct run *run)
             size_text(job->limit_bytes, wanted, sizeof wanted));
 }
 
-static pid_t start_program(struct job *job, struct run *run, enum mw_spawn_failure *failure, struct mw_error *error)
+static pid_t start_program(struct job *job, struct run *run, enum mw_launch_failure *failure, struct mw_error *error)
 {
     char limit[32];
     snprintf(limit, sizeof limit, "%llu", (unsigned long long)job->limit_bytes);
-    struct mw_spawn spawn = {
+    struct mw_launch launch = {
         .command = job->options->command,
         .environment = mw_library_environment(environ, job->has_library ? job->library : NULL,
                                               job->has_allocator ? job->allocator : NULL,
@@ -171,7 +173,7 @@ static pid_t start_program(struct job *job, struct run *run, enum mw_spawn_failu
         .group = run->has_group ? &run->group : NULL,
     };
     run->start_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    return mw_spawn(&spawn, failure, error);
+    return mw_launch(&launch, failure, error);
 }
 
 static struct mw_verdict_facts gather_facts(const struct job *job, const struct run *run, pid_t pid, int wait_status)
@@ -212,15 +214,16 @@ static void end_run(const struct run *run)
         say("%s", error.text);
 }
 
-static int failure_status(enum mw_spawn_failure failure)
+static int failure_status(enum mw_launch_failure failure)
 {
-    return failure == MW_SPAWN_NOT_FOUND        ? EXIT_NOT_FOUND
-           : failure == MW_SPAWN_NOT_EXECUTABLE ? EXIT_NOT_EXECUTABLE
-                                                : EXIT_OWN_FAILURE;
+    return failure == MW_LAUNCH_NOT_FOUND        ? EXIT_NOT_FOUND
+           : failure == MW_LAUNCH_NOT_EXECUTABLE ? EXIT_NOT_EXECUTABLE
+                                                 : EXIT_OWN_FAILURE;
 }
 
-/* Says how it ended, and decides. Returns whether to start again, after the delay. */
-static bool conclude(struct job *job, struct mw_restart *restart, const struct mw_verdict_facts *facts)
+/* Says how it ended, and who held the memory; and decides what is next. */
+static struct mw_restart_decision conclude(struct job *job, struct mw_restart *restart,
+                                           const struct mw_verdict_facts *facts)
 {
     char sentence[1024];
     char delay[32];
@@ -238,16 +241,18 @@ static bool conclude(struct job *job, struct mw_restart *restart, const struct m
     switch (decision.what) {
     case MW_RESTART_END:
         say("%s", sentence);
-        return false;
+        break;
     case MW_RESTART_GIVE_UP:
         say("%s; not started again: %u restarts within a minute of running are the limit", sentence, restart->limit);
-        return false;
+        break;
     case MW_RESTART_AGAIN:
         say("%s; restart %u of at most %u in %s", sentence, restart->count, restart->limit, delay);
-        mw_signals_sleep(&job->signals, decision.delay_ns);
-        return !job->signals.stop_asked;
+        break;
     }
-    return false;
+    /* Not of a program that was asked to stop: that is no death to be explained. */
+    if (facts->oom_kills || (mw_verdict_cause(facts) == MW_CAUSE_SIGNALLED && !job->signals.stop_asked))
+        mw_postmortem_tell(&job->postmortem, facts->pid, sentence);
+    return decision;
 }
 
 /* Runs the program until it is not to be started again. Returns the exit status. */
@@ -259,10 +264,10 @@ static int supervise(struct job *job)
     for (;;) {
         struct run run;
         struct mw_error error;
-        enum mw_spawn_failure failure;
+        enum mw_launch_failure failure;
         begin_run(job, &run);
         pid_t pid = start_program(job, &run, &failure, &error);
-        if (pid < 0 && failure == MW_SPAWN_NOT_ENTERED) {
+        if (pid < 0 && failure == MW_LAUNCH_NOT_ENTERED) {
             say_no_group(job, &error);
             end_run(&run);
             share_group(&run);
@@ -275,8 +280,12 @@ static int supervise(struct job *job)
         }
         int wait_status = mw_signals_wait(&job->signals, pid);
         struct mw_verdict_facts facts = gather_facts(job, &run, pid, wait_status);
+        struct mw_restart_decision next = conclude(job, &restart, &facts);
         end_run(&run);
-        if (!conclude(job, &restart, &facts))
+        mw_postmortem_sweep(&job->postmortem);
+        if (next.what == MW_RESTART_AGAIN)
+            mw_signals_sleep(&job->signals, next.delay_ns);
+        if (next.what != MW_RESTART_AGAIN || job->signals.stop_asked)
             return mw_verdict_exit_status(wait_status);
     }
 }
@@ -302,6 +311,11 @@ int main(int argc, char **argv)
         say("%s", error.text);
         return EXIT_OWN_FAILURE;
     }
+    if (!mw_postmortem_prepare(&job.postmortem, options.keep, &error)) {
+        say("%s", error.text);
+        return EXIT_OWN_FAILURE;
+    }
     mw_signals_start(&job.signals);
+    job.postmortem.mask = job.signals.before;
     return supervise(&job);
 }

@@ -55,6 +55,12 @@ static int parse_duration(const char *value, uint64_t *out)
     return mw_duration_parse(value, out);
 }
 
+static int parse_directory(const char *value, const char **out)
+{
+    *out = value;
+    return 0;
+}
+
 static int parse_policy(const char *value, enum mw_restart_policy *out)
 {
     static const char *const names[] = {[MW_RESTART_ON_OOM] = "on-oom",

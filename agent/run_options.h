@@ -21,6 +21,7 @@
     X("swappiness",    swappiness,       percent,   "",       "N",        "a number from 0 to 100",                     "how willingly the kernel swaps instead of killing (cgroup v1)") \
     X("restart",       restart,          policy,    "on-oom", "POLICY",   "on-oom, on-failure, always or no",           "when to start the program again") \
     X("restart-delay", restart_delay_ns, duration,  "100ms",  "DURATION", MW_DURATION_ACCEPTED,                         "wait before the first restart; doubles up to 30 s, and anew after a run of a minute") \
+    X("keep",          keep,             directory,"",       "DIR",      "the path of a directory",                    "keep there a heap profile of each process that was killed (for pprof), and the history of deaths, deaths.jsonl") \
     X("start-limit",   start_limit,      count,     "5",      "N",        "a number from 0 to 1000000",                 "restarts without a run of a minute between them, then give up") \
     X("allocator",     allocator,        allocator, "glibc",  "NAME",     "glibc, jemalloc, tcmalloc or mimalloc",      "allocator to preload beneath the watch, where the system has it; glibc: the program's own, as it is")
 /* clang-format on */
@@ -32,6 +33,7 @@ typedef int mw_run_percent; /* or MW_PERCENT_NONE */
 typedef enum mw_restart_policy mw_run_policy;
 typedef uint64_t mw_run_duration;
 typedef unsigned mw_run_count;
+typedef const char *mw_run_directory; /* part of argv; "": none */
 typedef enum mw_allocator mw_run_allocator;
 
 struct mw_run_options {

@@ -2,8 +2,8 @@
  *
  * Starts a program inside its cgroup: it is charged there from its first instruction on.
  */
-#ifndef MW_SPAWN_H
-#define MW_SPAWN_H
+#ifndef MW_LAUNCH_H
+#define MW_LAUNCH_H
 
 #include <signal.h>
 #include <sys/types.h>
@@ -11,7 +11,7 @@
 #include "error.h"
 #include "group.h"
 
-struct mw_spawn {
+struct mw_launch {
     char *const *command; /* searched for in PATH, as execvp does */
     char *const *environment;
     const sigset_t *mask; /* the program's signal mask */
@@ -19,9 +19,9 @@ struct mw_spawn {
     const struct mw_group *group; /* NULL: none */
 };
 
-enum mw_spawn_failure { MW_SPAWN_OWN, MW_SPAWN_NOT_ENTERED, MW_SPAWN_NOT_FOUND, MW_SPAWN_NOT_EXECUTABLE };
+enum mw_launch_failure { MW_LAUNCH_OWN, MW_LAUNCH_NOT_ENTERED, MW_LAUNCH_NOT_FOUND, MW_LAUNCH_NOT_EXECUTABLE };
 
 /* Returns the process id, or -1 with *error and *failure set; no process is left then. */
-pid_t mw_spawn(const struct mw_spawn *spawn, enum mw_spawn_failure *failure, struct mw_error *error);
+pid_t mw_launch(const struct mw_launch *launch, enum mw_launch_failure *failure, struct mw_error *error);
 
 #endif

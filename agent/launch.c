@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "spawn.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,15 +14,15 @@ struct report {
     int errno_value;
 };
 
-_Noreturn static void become_program(const struct mw_spawn *spawn, int procs_fd, int report_fd)
+_Noreturn static void become_program(const struct mw_launch *launch, int procs_fd, int report_fd)
 {
     struct report report = {.step = AT_GROUP};
     if (procs_fd < 0 || write(procs_fd, "0", 1) == 1) {
         report.step = AT_EXEC;
-        if (spawn->ignore_sigchld)
+        if (launch->ignore_sigchld)
             signal(SIGCHLD, SIG_IGN);
-        sigprocmask(SIG_SETMASK, spawn->mask, NULL);
-        execvpe(spawn->command[0], spawn->command, spawn->environment);
+        sigprocmask(SIG_SETMASK, launch->mask, NULL);
+        execvpe(launch->command[0], launch->command, launch->environment);
     }
     report.errno_value = errno;
     (void)!write(report_fd, &report, sizeof report);
@@ -37,28 +37,28 @@ static pid_t fork_into(int directory_fd)
     return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
-static pid_t start_child(const struct mw_spawn *spawn, int report_fd, struct mw_error *error)
+static pid_t start_child(const struct mw_launch *launch, int report_fd, struct mw_error *error)
 {
     int procs_fd = -1;
-    if (spawn->group && spawn->group->cgroup.version == 2) {
-        int directory_fd = mw_group_open_directory(spawn->group, error);
+    if (launch->group && launch->group->cgroup.version == 2) {
+        int directory_fd = mw_group_open_directory(launch->group, error);
         if (directory_fd < 0)
             return -1;
         pid_t pid = fork_into(directory_fd);
         if (pid == 0)
-            become_program(spawn, -1, report_fd);
+            become_program(launch, -1, report_fd);
         close(directory_fd);
         if (pid > 0)
             return pid;
     }
-    if (spawn->group) {
-        procs_fd = mw_group_open_procs(spawn->group, error);
+    if (launch->group) {
+        procs_fd = mw_group_open_procs(launch->group, error);
         if (procs_fd < 0)
             return -1;
     }
     pid_t pid = fork();
     if (pid == 0)
-        become_program(spawn, procs_fd, report_fd);
+        become_program(launch, procs_fd, report_fd);
     if (pid < 0)
         mw_error_set(error, errno, "cannot start a process");
     if (procs_fd >= 0)
@@ -66,28 +66,28 @@ static pid_t start_child(const struct mw_spawn *spawn, int report_fd, struct mw_
     return pid;
 }
 
-static void explain(const struct mw_spawn *spawn, struct report report, enum mw_spawn_failure *failure,
+static void explain(const struct mw_launch *launch, struct report report, enum mw_launch_failure *failure,
                     struct mw_error *error)
 {
     if (report.step == AT_GROUP) {
-        *failure = MW_SPAWN_NOT_ENTERED;
-        mw_error_set(error, report.errno_value, "cannot enter the cgroup %s", spawn->group->cgroup.dir);
+        *failure = MW_LAUNCH_NOT_ENTERED;
+        mw_error_set(error, report.errno_value, "cannot enter the cgroup %s", launch->group->cgroup.dir);
     } else {
-        *failure = report.errno_value == ENOENT ? MW_SPAWN_NOT_FOUND : MW_SPAWN_NOT_EXECUTABLE;
-        mw_error_set(error, report.errno_value, "cannot execute %s", spawn->command[0]);
+        *failure = report.errno_value == ENOENT ? MW_LAUNCH_NOT_FOUND : MW_LAUNCH_NOT_EXECUTABLE;
+        mw_error_set(error, report.errno_value, "cannot execute %s", launch->command[0]);
     }
 }
 
-pid_t mw_spawn(const struct mw_spawn *spawn, enum mw_spawn_failure *failure, struct mw_error *error)
+pid_t mw_launch(const struct mw_launch *launch, enum mw_launch_failure *failure, struct mw_error *error)
 {
     int ends[2];
     struct report report;
-    *failure = MW_SPAWN_OWN;
+    *failure = MW_LAUNCH_OWN;
     if (pipe2(ends, O_CLOEXEC)) {
         mw_error_set(error, errno, "cannot make a pipe");
         return -1;
     }
-    pid_t pid = start_child(spawn, ends[1], error);
+    pid_t pid = start_child(launch, ends[1], error);
     close(ends[1]);
     ssize_t n = 0;
     if (pid > 0) {
@@ -99,6 +99,6 @@ pid_t mw_spawn(const struct mw_spawn *spawn, enum mw_spawn_failure *failure, str
     if (n != (ssize_t)sizeof report)
         return pid;
     waitpid(pid, NULL, 0);
-    explain(spawn, report, failure, error);
+    explain(launch, report, failure, error);
     return -1;
 }
