@@ -20,8 +20,6 @@
 #include "error.h"
 #include "segment.h"
 
-#define MW_SEGMENT_FIRST_STACK 8 /* words: before it nothing stands, for 0 is no stack */
-
 struct mw_segment_view {
     struct mw_segment_header header; /* its strings are terminated and printable, its counts within the capacities */
 

@@ -62,8 +62,10 @@ enum mw_segment_state {
 
 #define MW_SEGMENT_SPARE_SECTIONS 22 /* a later version may have more */
 #define MW_SEGMENT_HISTORY        16 /* points of each stack's own history */
+#define MW_SEGMENT_FIRST_STACK    8  /* words: before it nothing stands, for 0 is no stack */
 
 /* The first page. What is written while the program runs stands apart from what is written once. */
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): the padding is what keeps them apart
 struct mw_segment_header {
     uint64_t magic;
     uint32_t version;
@@ -115,7 +117,8 @@ struct mw_segment_snapshot {
 
 /* What the agent asks for: it takes `owner` (its pid, by compare-and-exchange from 0), writes the values, adds 1 to
  * `asked` and wakes it (a futex, shared). The monitor does what is asked, fills the results, sets `answered` to the
- * `asked` that it has seen, and wakes that. The agent then lets go of `owner`. */
+ * `asked` that it has seen, and wakes that. The agent then lets go of `owner`. Others may add to `asked` meanwhile (the
+ * library itself does, to wake its monitor): whoever waits does so for an answer to his own number or a later one. */
 struct mw_segment_control {
     uint32_t owner;
     uint32_t asked;
@@ -242,6 +245,7 @@ static_assert(offsetof(struct mw_segment_header, state) == 1280, "");
 static_assert(offsetof(struct mw_segment_header, samples_used) == 1472, "");
 static_assert(offsetof(struct mw_segment_header, dropped_samples) == 1536, "");
 static_assert(sizeof(struct mw_segment_control) == 120, "");
+static_assert(sizeof(struct mw_segment_snapshot) == 4816, "a new statistic is a new version");
 static_assert(sizeof(struct mw_segment_event) == 64, "");
 static_assert(sizeof(struct mw_segment_row) == 64, "");
 static_assert(sizeof(struct mw_segment_module) == 480, "");

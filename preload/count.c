@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "bootstrap.h"
-#include "profile.h"
+#include "heap_profile.h"
 #include "real.h"
 #include "trim.h"
 
@@ -23,7 +23,7 @@
 
 uintptr_t mw_count_header_from = UINTPTR_MAX;
 
-/* Classes from which on a block may have a tail (profile.h): beyond all of them where nothing is sampled. */
+/* Classes from which on a block may have a tail (heap_profile.h): beyond all of them where nothing is sampled. */
 static uint64_t tails_from = UINT64_MAX;
 static bool is_exact;
 

@@ -87,7 +87,7 @@ enum mw_freed mw_count_freed_other(void *block);
 struct mw_seen {
     uint64_t class; /* beyond every table where that does not tell the size */
     uint64_t usable_bytes;
-    uint32_t number; /* of a sampled block (profile.h), else 0 */
+    uint32_t number; /* of a sampled block (heap_profile.h), else 0 */
 };
 struct mw_seen mw_count_look(void *block); /* neither NULL nor the bootstrap arena's */
 

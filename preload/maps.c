@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 
+#include "heap_profile.h"
 #include "ranges.h"
 #include "syscall.h"
 #include "threads.h"
@@ -13,7 +14,7 @@
 enum { FREE, HELD, CONTENDED };
 
 static int lock;
-static struct mw_ranges ranges;
+static struct mw_ranges ranges = {.lost = mw_profile_unmapped};
 static uint64_t mmaps;
 static uint64_t munmaps;
 static uint64_t drops;
@@ -75,12 +76,28 @@ void mw_maps_end(bool begun)
         give_back();
 }
 
+/* Puts a mapping into the set. Its owner has been told of it. */
+static void add(const void *address, size_t bytes, uint32_t owner, bool is_data)
+{
+    uintptr_t start = (uintptr_t)address;
+    uintptr_t end = end_of(address, bytes);
+    if (mw_ranges_add(&ranges, (struct mw_range){start, end, owner, is_data}))
+        return;
+    drop();
+    if (owner)
+        mw_profile_unmapped(owner, end - start);
+}
+
 void mw_maps_mapped(const void *address, size_t bytes, bool is_data)
 {
+    uint64_t whole_bytes = end_of(address, bytes) - (uintptr_t)address;
     mw_counter_add_shared(&mmaps, 1);
+    uint32_t owner = is_data ? mw_profile_mapped(whole_bytes) : 0; /* before the lock: it looks at the stack */
     bool begun = mw_maps_begin();
-    if (begun && !mw_ranges_add(&ranges, (uintptr_t)address, end_of(address, bytes), is_data))
-        drop();
+    if (begun)
+        add(address, bytes, owner, is_data);
+    else if (owner)
+        mw_profile_unmapped(owner, whole_bytes);
     mw_maps_end(begun);
 }
 
@@ -93,15 +110,18 @@ void mw_maps_unmapped(bool begun, const void *address, size_t bytes)
 
 void mw_maps_moved(bool begun, const void *old, size_t old_bytes, const void *address, size_t bytes)
 {
+    struct mw_range was = {0};
     if (!begun)
         return;
-    bool is_data = mw_ranges_is_data(&ranges, (uintptr_t)old);
-    /* Not `||`: both are to be done. An old size of 0 asks for a second view of a shared mapping and removes nothing.
-     */
-    bool removed = mw_ranges_remove(&ranges, (uintptr_t)old, end_of(old, old_bytes));
-    bool added = mw_ranges_add(&ranges, (uintptr_t)address, end_of(address, bytes), is_data);
-    if (!removed || !added)
+    const struct mw_range *found = mw_ranges_find(&ranges, (uintptr_t)old);
+    if (found)
+        was = *found;
+    /* An old size of 0 asks for a second view of a shared mapping and removes nothing. */
+    if (!mw_ranges_remove(&ranges, (uintptr_t)old, end_of(old, old_bytes)))
         drop();
+    if (was.owner)
+        mw_profile_remapped(was.owner, end_of(address, bytes) - (uintptr_t)address);
+    add(address, bytes, was.owner, was.is_data);
 }
 
 void mw_maps_read(struct mw_maps_figures *out)
@@ -129,7 +149,7 @@ void mw_maps_after_fork_in_child(void)
 {
     /* Where the lock was not ours the table may be half written: begin anew; the drop says that it is not exact. */
     if (!mw_thread.holds_maps_over_fork)
-        ranges = (struct mw_ranges){0};
+        ranges = (struct mw_ranges){.lost = mw_profile_unmapped};
     mw_thread.in_maps = false;
     __atomic_store_n(&lock, FREE, __ATOMIC_RELEASE);
 }

@@ -59,6 +59,18 @@ static void replace(struct mw_ranges *set, size_t from, size_t to, const struct 
         account(set, &with[i], 1);
 }
 
+/* Of items [from, to), what lies in [start, end). */
+static void tell_lost(const struct mw_ranges *set, size_t from, size_t to, uintptr_t start, uintptr_t end)
+{
+    for (size_t i = from; i < to && set->lost; i++) {
+        const struct mw_range *range = &set->items[i];
+        uintptr_t first = range->start > start ? range->start : start;
+        uintptr_t last = range->end < end ? range->end : end;
+        if (range->owner)
+            set->lost(range->owner, last - first);
+    }
+}
+
 bool mw_ranges_remove(struct mw_ranges *set, uintptr_t start, uintptr_t end)
 {
     struct mw_range left[2];
@@ -75,37 +87,42 @@ bool mw_ranges_remove(struct mw_ranges *set, uintptr_t start, uintptr_t end)
     const struct mw_range first = set->items[from];
     const struct mw_range last = set->items[to - 1];
     if (first.start < start)
-        left[pieces++] = (struct mw_range){.start = first.start, .end = start, .is_data = first.is_data};
+        left[pieces++] = (struct mw_range){first.start, start, first.owner, first.is_data};
     if (last.end > end)
-        left[pieces++] = (struct mw_range){.start = end, .end = last.end, .is_data = last.is_data};
+        left[pieces++] = (struct mw_range){end, last.end, last.owner, last.is_data};
     if (pieces > to - from && !reserve(set, set->count + 1)) {
         pieces = 1;
         whole = false;
     }
+    tell_lost(set, from, to, start, whole ? end : last.end);
     replace(set, from, to, left, pieces);
     return whole;
 }
 
-bool mw_ranges_add(struct mw_ranges *set, uintptr_t start, uintptr_t end, bool is_data)
+static bool is_same_kind(const struct mw_range *a, const struct mw_range *b)
 {
-    if (start >= end)
+    return a->is_data == b->is_data && a->owner == b->owner;
+}
+
+bool mw_ranges_add(struct mw_ranges *set, struct mw_range range)
+{
+    if (range.start >= range.end)
         return true;
-    if (!mw_ranges_remove(set, start, end) || !reserve(set, set->count + 1))
+    if (!mw_ranges_remove(set, range.start, range.end) || !reserve(set, set->count + 1))
         return false;
-    struct mw_range added = {.start = start, .end = end, .is_data = is_data};
-    size_t from = first_ending_after(set, start);
+    size_t from = first_ending_after(set, range.start);
     size_t to = from;
     /* Neighbours of the same kind become one with it: the kernel merges them too. */
-    if (from > 0 && set->items[from - 1].end == start && set->items[from - 1].is_data == is_data)
-        added.start = set->items[--from].start;
-    if (to < set->count && set->items[to].start == end && set->items[to].is_data == is_data)
-        added.end = set->items[to++].end;
-    replace(set, from, to, &added, 1);
+    if (from > 0 && set->items[from - 1].end == range.start && is_same_kind(&set->items[from - 1], &range))
+        range.start = set->items[--from].start;
+    if (to < set->count && set->items[to].start == range.end && is_same_kind(&set->items[to], &range))
+        range.end = set->items[to++].end;
+    replace(set, from, to, &range, 1);
     return true;
 }
 
-bool mw_ranges_is_data(const struct mw_ranges *set, uintptr_t address)
+const struct mw_range *mw_ranges_find(const struct mw_ranges *set, uintptr_t address)
 {
     size_t i = first_ending_after(set, address);
-    return i < set->count && set->items[i].start <= address && set->items[i].is_data;
+    return i < set->count && set->items[i].start <= address ? &set->items[i] : NULL;
 }

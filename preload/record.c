@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 #include "counters.h"
-#include "profile.h"
+#include "heap_profile.h"
 #include "store.h"
 #include "syscall.h"
 

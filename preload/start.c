@@ -15,7 +15,7 @@
 #include "modules.h"
 #include "monitor.h"
 #include "options.h"
-#include "profile.h"
+#include "heap_profile.h"
 #include "readings.h"
 #include "real.h"
 #include "record.h"

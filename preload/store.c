@@ -236,7 +236,7 @@ static void describe_program(struct mw_segment_header *header)
     header->sample_mean_bytes = store.options->sample;
     header->measure = least.header.measure;
     header->slots_used = 1;
-    header->stacks_used = 8; /* number 0 is no stack */
+    header->stacks_used = MW_SEGMENT_FIRST_STACK;
     mw_segment_file_comm(header->comm, sizeof header->comm);
     mw_syscall6(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/exe", (long)header->program, sizeof header->program - 1, 0,
                 0);

@@ -20,6 +20,17 @@ static void set_pages(char *pages, unsigned from, unsigned to, enum page what)
         pages[i] = (char)what;
 }
 
+static bool add(struct mw_ranges *set, uintptr_t start, uintptr_t end, bool is_data)
+{
+    return mw_ranges_add(set, (struct mw_range){start, end, .is_data = is_data});
+}
+
+static bool is_data_at(const struct mw_ranges *set, uintptr_t address)
+{
+    const struct mw_range *range = mw_ranges_find(set, address);
+    return range && range->is_data;
+}
+
 static void check_sorted(const char *label, const struct mw_ranges *set)
 {
     uint64_t bytes = 0;
@@ -46,8 +57,8 @@ static void check_against(const char *label, const struct mw_ranges *set, const 
         held += pages[i] != NONE;
         data += pages[i] == DATA;
         runs += pages[i] != NONE && (i == 0 || pages[i - 1] != pages[i]);
-        CHECK(label, mw_ranges_is_data(set, address) == (pages[i] == DATA));
-        CHECK(label, mw_ranges_is_data(set, address + PAGE - 1) == (pages[i] == DATA));
+        CHECK(label, is_data_at(set, address) == (pages[i] == DATA));
+        CHECK(label, is_data_at(set, address + PAGE - 1) == (pages[i] == DATA));
     }
     check_sorted(label, set);
     CHECK_U64(label, set->bytes, held * PAGE);
@@ -119,8 +130,8 @@ static void changes_one_by_one(void **state)
             const struct step *step = &cases[i].steps[k];
             uintptr_t start = BASE + step->from * PAGE;
             uintptr_t end = BASE + step->to * PAGE;
-            CHECK(cases[i].name, step->what == '-' ? mw_ranges_remove(&set, start, end)
-                                                   : mw_ranges_add(&set, start, end, step->what == 'd'));
+            CHECK(cases[i].name,
+                  step->what == '-' ? mw_ranges_remove(&set, start, end) : add(&set, start, end, step->what == 'd'));
         }
         for (size_t k = 0; cases[i].pages[k]; k++)
             pages[k] = (char)(cases[i].pages[k] == 'd' ? DATA : cases[i].pages[k] == 'o' ? OTHER : NONE);
@@ -152,7 +163,7 @@ static void many_random_changes_agree_with_a_page_array(void **state)
         uintptr_t start = BASE + from * PAGE;
         uintptr_t end = BASE + to * PAGE;
         snprintf(label, sizeof label, "step %u: [%u, %u) becomes %d", step, from, to, what);
-        CHECK(label, what == NONE ? mw_ranges_remove(&set, start, end) : mw_ranges_add(&set, start, end, what == DATA));
+        CHECK(label, what == NONE ? mw_ranges_remove(&set, start, end) : add(&set, start, end, what == DATA));
         set_pages(pages, from, to, what);
         check_against(label, &set, pages);
     }
@@ -166,7 +177,7 @@ static void it_grows_as_far_as_it_must(void **state)
     struct mw_ranges set = {0};
     (void)state;
     for (unsigned i = 0; i < count; i++)
-        assert_true(mw_ranges_add(&set, BASE + 2 * i * PAGE, BASE + (2 * i + 1) * PAGE, i % 2));
+        assert_true(add(&set, BASE + 2 * i * PAGE, BASE + (2 * i + 1) * PAGE, i % 2));
     assert_int_equal(set.count, count);
     check_sorted("grown", &set);
     assert_int_equal(set.bytes, count * PAGE);
@@ -187,14 +198,14 @@ static void the_ends_of_the_address_space(void **state)
     const uintptr_t highest = UINTPTR_MAX / 2 & ~(PAGE - 1); /* far above what any kernel hands out */
     struct mw_ranges set = {0};
     (void)state;
-    assert_true(mw_ranges_add(&set, 0, PAGE, true));
-    assert_true(mw_ranges_add(&set, highest - PAGE, highest, true));
-    assert_true(mw_ranges_is_data(&set, 0));
-    assert_false(mw_ranges_is_data(&set, PAGE));
-    assert_false(mw_ranges_is_data(&set, highest - PAGE - 1));
-    assert_true(mw_ranges_is_data(&set, highest - 1));
-    assert_false(mw_ranges_is_data(&set, highest));
-    assert_false(mw_ranges_is_data(&set, UINTPTR_MAX));
+    assert_true(add(&set, 0, PAGE, true));
+    assert_true(add(&set, highest - PAGE, highest, true));
+    assert_true(is_data_at(&set, 0));
+    assert_false(is_data_at(&set, PAGE));
+    assert_false(is_data_at(&set, highest - PAGE - 1));
+    assert_true(is_data_at(&set, highest - 1));
+    assert_false(is_data_at(&set, highest));
+    assert_false(is_data_at(&set, UINTPTR_MAX));
     assert_int_equal(set.bytes, 2 * PAGE);
     drop(&set);
 }
@@ -216,11 +227,11 @@ static void without_memory_the_first_range_is_refused(void **state)
     struct mw_ranges set = {0};
     (void)state;
     limit_address_space(true);
-    bool added = mw_ranges_add(&set, BASE, BASE + PAGE, true);
+    bool added = add(&set, BASE, BASE + PAGE, true);
     limit_address_space(false);
     assert_false(added);
     check_sorted("refused", &set);
-    assert_true(mw_ranges_add(&set, BASE, BASE + PAGE, true));
+    assert_true(add(&set, BASE, BASE + PAGE, true));
     assert_int_equal(set.bytes, PAGE);
     drop(&set);
 }
@@ -231,7 +242,7 @@ static void without_memory_to_split_the_lower_part_stays_and_the_upper_goes(void
     unsigned count = 0;
     (void)state;
     do { /* until the table is full */
-        assert_true(mw_ranges_add(&set, BASE + count * 8 * PAGE, BASE + (count * 8 + 4) * PAGE, true));
+        assert_true(add(&set, BASE + count * 8 * PAGE, BASE + (count * 8 + 4) * PAGE, true));
         count++;
     } while (set.count < set.capacity);
     uint64_t before = set.bytes;
@@ -240,11 +251,46 @@ static void without_memory_to_split_the_lower_part_stays_and_the_upper_goes(void
     limit_address_space(false);
     assert_false(removed);
     check_sorted("split", &set);
-    assert_true(mw_ranges_is_data(&set, BASE));
-    assert_false(mw_ranges_is_data(&set, BASE + PAGE));
-    assert_false(mw_ranges_is_data(&set, BASE + 2 * PAGE));
+    assert_true(is_data_at(&set, BASE));
+    assert_false(is_data_at(&set, BASE + PAGE));
+    assert_false(is_data_at(&set, BASE + 2 * PAGE));
     assert_int_equal(set.bytes, before - 3 * PAGE);
     drop(&set);
+}
+
+/* ---- owners ---- */
+
+#define OWNERS 4
+static uint64_t lost_bytes[OWNERS];
+
+static void lose(uint32_t owner, uint64_t bytes)
+{
+    assert_in_range(owner, 1, OWNERS - 1);
+    lost_bytes[owner] += bytes;
+}
+
+static void owners_are_told_of_each_byte_that_is_cut_out(void **state)
+{
+    struct mw_ranges set = {.lost = lose};
+    (void)state;
+    assert_true(mw_ranges_add(&set, (struct mw_range){BASE, BASE + 4 * PAGE, .owner = 1, .is_data = true}));
+    assert_true(mw_ranges_add(&set, (struct mw_range){BASE + 4 * PAGE, BASE + 6 * PAGE, .owner = 1, .is_data = true}));
+    assert_int_equal(set.count, 1); /* neighbours of one owner are one */
+    assert_true(mw_ranges_add(&set, (struct mw_range){BASE + 6 * PAGE, BASE + 8 * PAGE, .owner = 2, .is_data = true}));
+    assert_int_equal(set.count, 2);
+    assert_int_equal(lost_bytes[1] + lost_bytes[2], 0);
+    /* over the end of the one and the begin of the other; then from the middle, then all, and nobody's besides */
+    assert_true(mw_ranges_add(&set, (struct mw_range){BASE + 5 * PAGE, BASE + 7 * PAGE, .owner = 3, .is_data = true}));
+    assert_int_equal(lost_bytes[1], PAGE);
+    assert_int_equal(lost_bytes[2], PAGE);
+    assert_true(mw_ranges_remove(&set, BASE + PAGE, BASE + 2 * PAGE));
+    assert_int_equal(lost_bytes[1], 2 * PAGE);
+    assert_true(add(&set, BASE + 20 * PAGE, BASE + 30 * PAGE, true));
+    assert_true(mw_ranges_remove(&set, 0, BASE + 40 * PAGE));
+    assert_int_equal(lost_bytes[1], 6 * PAGE);
+    assert_int_equal(lost_bytes[2], 2 * PAGE);
+    assert_int_equal(lost_bytes[3], 2 * PAGE);
+    assert_int_equal(set.count, 0);
 }
 
 int main(void)
@@ -256,6 +302,7 @@ int main(void)
         cmocka_unit_test(the_ends_of_the_address_space),
         cmocka_unit_test(without_memory_the_first_range_is_refused),
         cmocka_unit_test(without_memory_to_split_the_lower_part_stays_and_the_upper_goes),
+        cmocka_unit_test(owners_are_told_of_each_byte_that_is_cut_out),
     };
     return cmocka_run_group_tests_name("ranges", tests, NULL, NULL);
 }

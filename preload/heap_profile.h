@@ -11,8 +11,8 @@
  *
  * Any thread, no lock, async-signal-safe, errno is left alone.
  */
-#ifndef MW_PROFILE_OWN_H
-#define MW_PROFILE_OWN_H
+#ifndef MW_HEAP_PROFILE_H
+#define MW_HEAP_PROFILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,6 +48,14 @@ static inline bool mw_profile_may_be_tail(const void *block, uint64_t tail)
 uint32_t mw_profile_number(const void *block, uint64_t tail);
 
 uint64_t mw_profile_tail(const void *block, uint32_t number);
+
+/* A mapping of the program's own, of private data: every one is noted, none is sampled. Returns its owner, the calling
+ * thread's stack; 0: there was no room. */
+uint32_t mw_profile_mapped(uint64_t bytes);
+/* It has been moved, and has this size now; what it had before is told as unmapped. */
+void mw_profile_remapped(uint32_t owner, uint64_t bytes);
+/* Bytes of an owner's mappings are gone. */
+void mw_profile_unmapped(uint32_t owner, uint64_t bytes);
 
 /* The live bytes of every stack, as one more point of their histories. One thread, now and then. */
 void mw_profile_note_history(uint64_t now_ns);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "profile.h"
+#include "heap_profile.h"
 
 #include "counters.h"
 #include "modules.h"
@@ -110,12 +110,12 @@ static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
 }
 
 /* The calling thread's. 0: no room. */
-static inline __attribute__((always_inline)) uint32_t current_stack(void)
+static inline __attribute__((always_inline)) uint32_t current_stack(uint16_t flags)
 {
     uint64_t frames[MW_SEGMENT_DEPTH];
     bool truncated;
     unsigned depth = mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
-    return intern(frames, depth, truncated ? MW_SEGMENT_STACK_TRUNCATED : 0);
+    return intern(frames, depth, truncated ? flags | MW_SEGMENT_STACK_TRUNCATED : flags);
 }
 
 static void add(uint32_t number, uint64_t objects, uint64_t bytes)
@@ -204,14 +204,22 @@ static uint32_t note_sample(const void *block, uint64_t usable_bytes, uint64_t o
     return (uint32_t)index + 1;
 }
 
-uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t weight)
+/* Is anything noted? A process that was forked past libc gets a segment of its own first. */
+static bool is_on(void)
 {
     if (!__atomic_load_n(&is_started, __ATOMIC_ACQUIRE) || mw_sampler_mean() == 0)
-        return 0;
+        return false;
     if (mw_store_is_anothers())
         mw_store_after_fork();
+    return true;
+}
+
+uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t weight)
+{
+    if (!is_on())
+        return 0;
     uint64_t objects = is_exact ? MW_SEGMENT_OBJECT : mw_sampler_objects(weight);
-    uint32_t stack = current_stack();
+    uint32_t stack = current_stack(0);
     if (!stack)
         return drop(scale(usable_bytes, objects), false);
     if (!is_exact)
@@ -233,6 +241,34 @@ void mw_profile_freed(uint32_t number, uint64_t usable_bytes)
     __atomic_store_n(&sample->address, 0, __ATOMIC_RELEASE);
     take_away(stack, objects, bytes);
     give_sample(number - 1);
+}
+
+/* ---- mappings ---- */
+
+uint32_t mw_profile_mapped(uint64_t bytes)
+{
+    if (!is_on())
+        return 0;
+    uint32_t stack = current_stack(MW_SEGMENT_STACK_MMAP);
+    if (!stack)
+        return drop(bytes, false);
+    add(stack, MW_SEGMENT_OBJECT, bytes);
+    return stack;
+}
+
+void mw_profile_remapped(uint32_t owner, uint64_t bytes)
+{
+    add(owner, MW_SEGMENT_OBJECT, bytes);
+}
+
+/* Mappings lose pieces, and neighbours become one: how many go with these bytes is known only as a share. */
+void mw_profile_unmapped(uint32_t owner, uint64_t bytes)
+{
+    const struct mw_segment_stack *stack = stack_at(owner);
+    uint64_t live_bytes = mw_counter_read(&stack->allocated_bytes) - mw_counter_read(&stack->freed_bytes);
+    uint64_t live_objects = mw_counter_read(&stack->allocated_objects) - mw_counter_read(&stack->freed_objects);
+    uint64_t objects = live_bytes ? (uint64_t)((unsigned __int128)live_objects * bytes / live_bytes) : 0;
+    take_away(owner, objects, bytes);
 }
 
 /* ---- tails ---- */
