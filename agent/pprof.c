@@ -19,9 +19,31 @@ struct builder {
     struct mw_symbols *symbols;
 };
 
+/* The format's strings are UTF-8, what a process calls its files need not be. */
+static bool is_utf8(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        unsigned more = *c < 0x80 ? 0 : *c < 0xc2 ? 4 : *c < 0xe0 ? 1 : *c < 0xf0 ? 2 : *c < 0xf5 ? 3 : 4;
+        bool is_bad = more > 3 || (*c == 0xe0 && c[1] < 0xa0) || (*c == 0xed && c[1] > 0x9f) ||
+                      (*c == 0xf0 && c[1] < 0x90) || (*c == 0xf4 && c[1] > 0x8f);
+        for (c++; !is_bad && more; more--)
+            is_bad = (*c++ & 0xc0) != 0x80;
+        if (is_bad)
+            return false;
+    }
+    return true;
+}
+
 static int64_t string(struct builder *builder, const char *text)
 {
-    return (int64_t)mw_interned_add(&builder->strings, text);
+    if (is_utf8(text))
+        return (int64_t)mw_interned_add(&builder->strings, text);
+    char *ascii = mw_memory_string(text);
+    for (char *c = ascii; *c; c++)
+        *c = *c & 0x80 ? '?' : *c;
+    size_t index = mw_interned_add(&builder->strings, ascii);
+    free(ascii);
+    return (int64_t)index;
 }
 
 static int64_t number(uint64_t value)

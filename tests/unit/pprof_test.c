@@ -33,7 +33,7 @@ static uint64_t main_address;
 static struct mw_profile_module modules[] = {
     {.start = BIAS, .end = BIAS + SPAN, .bias = BIAS, .path = PROGRAMS "/symbols", .build_id = facts.build_id},
     {.start = LIB, .end = LIB + SPAN, .bias = LIB, .path = "/nowhere/lib\xc3\xa4.so"},
-    {.start = 2 * LIB, .end = 2 * LIB + SPAN, .bias = 2 * LIB, .path = "/nowhere/unused.so"},
+    {.start = 2 * LIB, .end = 2 * LIB + SPAN, .bias = 2 * LIB, .path = "/nowhere/unused\xc3.so"},
 };
 
 static uint64_t known[2];
@@ -228,6 +228,8 @@ static void mappings_say_what_is_needed_elsewhere(void **state)
         assert_int_equal(library->memory_start, LIB);
         assert_int_equal(library->memory_limit, LIB + SPAN);
         assert_string_equal(text(message, library->build_id), "");
+        assert_string_equal(text(message, library->filename), "/nowhere/lib\xc3\xa4.so");
+        assert_string_equal(text(message, message->mapping[2]->filename), "/nowhere/unused?.so"); /* no UTF-8 */
         assert_false(library->has_functions || library->has_filenames || message->mapping[2]->has_functions);
         pprof__profile__free_unpacked(message, NULL);
     }
