@@ -22,6 +22,7 @@
 #define DEFAULT_TOP     10
 #define MOST_FILE_BYTES (UINT64_C(256) << 20)
 #define MOST_FRAMES     6
+#define MOST_NAME       44 /* two stand on a line */
 
 /* All of a regular file that begins as a pprof file. False, with no error set: it is something else. */
 static bool read_pprof_file(const char *path, void **bytes, size_t *count)
@@ -77,7 +78,7 @@ static void print_frames(const char *stack)
         const char *start = memrchr(stack, ';', (size_t)(end - stack));
         start = start ? start + 1 : stack;
         int length = (int)(end - start);
-        printf("%s%.*s", i == 0 ? "" : i % 2 ? " <- " : "\n     <- ", length < 80 ? length : 80, start);
+        printf("%s%.*s", i == 0 ? "" : i % 2 ? " <- " : "\n     <- ", length < MOST_NAME ? length : MOST_NAME, start);
         end = start > stack ? start - 1 : stack;
     }
     fputs(end > stack ? " <- ...\n" : "\n", stdout);

@@ -22,10 +22,11 @@ static void add(struct mw_diff *diff, const char *stack, const struct mw_folded_
                               .after = after->live,
                               .change_bytes = (double)after->live.bytes - (double)before->live.bytes,
                               .change_error = hypot(before->live_bytes_error, after->live_bytes_error)};
+    if (row.change_bytes == 0)
+        return;
     diff->change_bytes += row.change_bytes;
     diff->change_error = hypot(diff->change_error, row.change_error);
-    if (row.change_bytes != 0)
-        diff->rows[diff->count++] = row;
+    diff->rows[diff->count++] = row;
 }
 
 struct mw_diff mw_diff_make(const struct mw_folded *before, const struct mw_folded *after)

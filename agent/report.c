@@ -11,7 +11,8 @@
 #define FRAMES_A_STACK  6
 #define TIMELINE_ROWS   12
 #define BAR_WIDTH       30
-#define WIDTH_FUNCTION  60
+#define WIDTH           100
+#define WIDTH_NAME      36
 #define POST_MORTEM_TOP 5
 
 const char *mw_report_size(uint64_t bytes)
@@ -61,17 +62,27 @@ static const char *error_of(double bytes)
 
 /* ---- frames ---- */
 
-void mw_report_frame(const struct mw_step *step, FILE *out)
+/* The beginning of a name, or its end, as wide as there is room for. */
+static void print_cut(const char *name, unsigned width, bool end, FILE *out)
 {
-    const struct mw_frame *frame = step->frame;
-    if (strlen(frame->function) > WIDTH_FUNCTION)
-        fprintf(out, "%.*s...", WIDTH_FUNCTION - 3, frame->function);
+    size_t length = strlen(name);
+    if (length <= width)
+        fputs(name, out);
+    else if (end)
+        fprintf(out, "...%s", name + length - (width - 3));
     else
-        fputs(frame->function, out);
-    if (frame->file)
-        fprintf(out, " %s:%u", mw_symbols_base_name(frame->file), frame->line);
+        fprintf(out, "%.*s...", (int)width - 3, name);
+}
+
+void mw_report_frame(const struct mw_step *step, unsigned width, FILE *out)
+{
+    char place[32] = "";
+    if (step->frame->file)
+        snprintf(place, sizeof place, " %.18s:%u", mw_symbols_base_name(step->frame->file), step->frame->line);
     else if (step->symbol->is_known && step->module)
-        fprintf(out, " (%s)", mw_symbols_base_name(step->module));
+        snprintf(place, sizeof place, " (%.24s)", mw_symbols_base_name(step->module));
+    print_cut(step->frame->function, width - (unsigned)strlen(place), false, out);
+    fputs(place, out);
 }
 
 void mw_report_frames(const struct mw_report *report, size_t stack, unsigned most, const char *indent, FILE *out)
@@ -81,7 +92,7 @@ void mw_report_frames(const struct mw_report *report, size_t stack, unsigned mos
     unsigned printed = 0;
     while (printed < most && mw_walk_next(&walk, &step)) {
         fputs(indent, out);
-        mw_report_frame(&step, out);
+        mw_report_frame(&step, WIDTH - (unsigned)strlen(indent), out);
         putc('\n', out);
         printed++;
     }
@@ -110,9 +121,9 @@ static void print_moment(uint64_t unix_ns, FILE *out)
 static void print_sampling(const struct mw_profile *profile, FILE *out)
 {
     if (profile->sample_mean_bytes == 1)
-        fputs("every block was followed: figures are exact", out);
+        fputs("every block was followed: the profile's figures are exact\n", out);
     else
-        fprintf(out, "sampled every %s: figures are estimates, +- is one standard error",
+        fprintf(out, "sampled every %s: the profile's figures are estimates, +- is one standard error\n",
                 mw_report_size(profile->sample_mean_bytes));
 }
 
@@ -130,10 +141,9 @@ static void print_head(const struct mw_report *report, const struct mw_holders *
         fprintf(out, ", cgroup %s", mw_report_size(stats.CgroupUsage));
     if (stats.CgroupLimit)
         fprintf(out, " of %s", mw_report_size(stats.CgroupLimit));
-    fprintf(out, "\nprofile: %s%s live in %zu stacks; ", mw_report_size(stacks->live.bytes),
-            error_of(stacks->live_bytes_error), stacks->count);
+    fprintf(out, "\nprofile: %s%s live in %zu stack%s\n", mw_report_size(stacks->live.bytes),
+            error_of(stacks->live_bytes_error), stacks->count, plural(stacks->count));
     print_sampling(profile, out);
-    putc('\n', out);
     if (profile->dropped_samples || profile->dropped_stacks)
         fprintf(out, "missing for want of room: %" PRIu64 " sampled blocks (%s), %" PRIu64 " stacks\n",
                 profile->dropped_samples, mw_report_size(profile->dropped_bytes), profile->dropped_stacks);
@@ -180,8 +190,9 @@ static void print_past(const struct mw_profile *profile, size_t stack, FILE *out
 static void print_stacks(const struct mw_report *report, const struct mw_holders *holders, FILE *out)
 {
     bool is_exact = report->profile->sample_mean_bytes == 1;
-    fputs("\nBy call stack\n", out);
     size_t shown = holders->count < report->top ? holders->count : report->top;
+    if (shown)
+        fputs("\nBy call stack\n", out);
     for (size_t i = 0; i < shown; i++) {
         print_amount(&holders->items[i], holders->live.bytes, is_exact, out);
         fputs(report->profile->stacks[holders->items[i].stack].is_mmap ? ", mmap\n" : "\n", out);
@@ -197,14 +208,18 @@ static void print_ranking(const struct mw_report *report, enum mw_holders_by by,
     struct mw_holders holders = mw_holders_rank(report->profile, report->namer, by);
     bool is_exact = report->profile->sample_mean_bytes == 1;
     size_t shown = holders.count < report->top ? holders.count : report->top;
-    fprintf(out, "\n%s\n", title);
+    if (shown)
+        fprintf(out, "\n%s\n", title);
     for (size_t i = 0; i < shown; i++) {
         const struct mw_holder *holder = &holders.items[i];
         print_amount(holder, holders.live.bytes, is_exact, out);
-        if (by == MW_HOLDERS_BY_SIZE)
+        if (by == MW_HOLDERS_BY_SIZE) {
             fprintf(out, ", of up to %s each\n", mw_report_size(holder->size_bytes));
-        else
-            fprintf(out, "  %.*s\n", WIDTH_FUNCTION, holder->name);
+            continue;
+        }
+        fputs("  ", out);
+        print_cut(holder->name, WIDTH_NAME, by == MW_HOLDERS_BY_MODULE, out);
+        putc('\n', out);
     }
     print_rest(&holders, shown, what, out);
     mw_holders_free(&holders);
@@ -267,7 +282,7 @@ void mw_report_post_mortem(const struct mw_report *report, FILE *out)
         fputs("\n         ", out);
         for (unsigned frame = 0; frame < 2 && mw_walk_next(&walk, &step); frame++) {
             fputs(frame ? " <- " : "", out);
-            mw_report_frame(&step, out);
+            mw_report_frame(&step, (WIDTH - 13) / 2, out);
         }
         putc('\n', out);
     }
@@ -300,9 +315,8 @@ void mw_report_stacks(const struct mw_report *report, bool allocated, bool objec
         ranked[i] = (struct ranked){i, objects ? amount->objects : amount->bytes};
     }
     qsort(ranked, profile->stack_count, sizeof *ranked, compare_ranked);
-    fprintf(out, "%s, %s, after %s; ", report->name, report->state, mw_report_duration(profile->age_ns));
+    fprintf(out, "%s, %s, after %s\n", report->name, report->state, mw_report_duration(profile->age_ns));
     print_sampling(profile, out);
-    putc('\n', out);
     for (size_t i = 0; i < profile->stack_count && ranked[i].value; i++) {
         const struct mw_profile_stack *stack = &profile->stacks[ranked[i].stack];
         fprintf(out, "\nlive %s%s in %" PRIu64 " block%s, allocated %s in %" PRIu64 "%s\n",

@@ -41,7 +41,7 @@ const char *mw_report_duration(uint64_t ns);
 /* A stack's frames from the first that is no plumbing, at most `most`, a line each. */
 void mw_report_frames(const struct mw_report *report, size_t stack, unsigned most, const char *indent, FILE *out);
 
-/* "function file:line" without a line end. */
-void mw_report_frame(const struct mw_step *step, FILE *out);
+/* "function file:line" without a line end, the function cut off so that all is at most that wide. */
+void mw_report_frame(const struct mw_step *step, unsigned width, FILE *out);
 
 #endif
