@@ -33,6 +33,16 @@ class Directory(Scenario):
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"", b""))
         return statistics(self.file)
 
+    def watch_until(self, command, wanted, what):
+        """The same of a command that does not end, as soon as there are lines that `wanted` takes: it is given them
+        all, and what it returns is returned."""
+        with start(command, options={"interval": "50ms", "output": self.file, "format": "json"},
+                   start_new_session=True) as process:
+            try:
+                return wait_until(lambda: wanted(statistics(self.file)), what)
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+
 
 class Truth(Scenario):
     def test_counters_agree_with_the_program_to_the_byte(self):
@@ -101,9 +111,10 @@ class Lines(Directory):
                     self.assertEqual(getattr(result, name), b"", (output, name))
 
     def test_json_lines_have_gos_names_and_add_up(self):
-        lines = self.watch([PYTHON, "-c", "import time; a = [b'x' * 5000] * 3; b = bytearray(30 << 20); time.sleep(0.4)"])
-        self.assertTrue(lines)
-        last = max(lines, key=lambda line: line["Alloc"])  # the very last may see the interpreter's end
+        def wanted(lines):
+            return lines if any(line["Alloc"] > 30 << 20 < line["RSS"] for line in lines) else None
+        lines = self.watch_until([PYTHON, "-c", "import time; b = b'x' * (30 << 20); time.sleep(99)"], wanted, "30 MiB")
+        last = lines[-1]
         self.assertEqual(last["Comm"], "python3")
         self.assertRegex(last["Time"], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
         self.assertGreater(last["Alloc"], 30 << 20)
@@ -120,14 +131,14 @@ class Lines(Directory):
                   "a = bytearray(10 << 20)\n"
                   "pid = os.fork()\n"
                   "if pid == 0: b = bytearray(20 << 20)\n"
-                  "time.sleep(0.5)\n"
-                  "if pid: os.waitpid(pid, 0)\n")
-        lines = self.watch([PYTHON, "-c", script])
-        by_pid = {}
-        for line in lines:
-            by_pid[line["Pid"]] = line
-        self.assertEqual(len(by_pid), 2)
-        parent, child = sorted(by_pid.values(), key=lambda line: line["Alloc"])
+                  "time.sleep(99)\n")
+
+        def wanted(lines):
+            """The last lines of both, when the child has allocated what it will."""
+            by_pid = {line["Pid"]: line for line in lines}
+            last = sorted(by_pid.values(), key=lambda line: line["Alloc"])
+            return last if len(last) == 2 and last[0]["Alloc"] > 10 << 20 and last[1]["Alloc"] > 30 << 20 else None
+        parent, child = self.watch_until([PYTHON, "-c", script], wanted, "both processes' lines")
         self.assertAlmostEqual(child["Alloc"] - parent["Alloc"], 20 << 20, delta=1 << 20)
 
     def test_options_go_on_over_exec(self):
@@ -274,9 +285,9 @@ class BadSurroundings(Directory):
         hide = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
         if run(hide + ["true"], preload=False).returncode:
             self.skipTest("this user may not hide /proc")
-        lines = self.watch(hide + [PYTHON, "-c", "import time; a = bytearray(10 << 20); time.sleep(0.4)"])
-        self.assertGreater(lines[-1]["Alloc"], 10 << 20)
-        self.assertEqual(lines[-1]["RSS"], 0)
+        last = self.watch_until(hide + [PYTHON, "-c", "import time; a = bytearray(10 << 20); time.sleep(99)"],
+                                lambda lines: [line for line in lines if line["Alloc"] > 10 << 20], "10 MiB")[-1]
+        self.assertEqual(last["RSS"], 0)
 
     def test_where_no_thread_can_be_had_the_program_runs_without_lines(self):
         # A user that has no other process: not even exec is allowed to one that has more than its limit.
