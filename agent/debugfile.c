@@ -40,14 +40,12 @@ int mw_debugfile_open(const char *root, const char *path)
     if (found < 0)
         return -errno;
     int fd = -1;
-    int error = 0;
-    snprintf(self, sizeof self, "/proc/self/fd/%d", found);
-    if (fstat(found, &status))
-        error = errno;
-    else if (!S_ISREG(status.st_mode))
-        error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
-    else if ((fd = open(self, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0)
-        error = errno;
+    int error = fstat(found, &status) ? errno : S_ISREG(status.st_mode) ? 0 : S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+    if (!error) {
+        snprintf(self, sizeof self, "/proc/self/fd/%d", found);
+        fd = open(self, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        error = fd < 0 ? errno : 0;
+    }
     close(found);
     return error ? -error : fd;
 }

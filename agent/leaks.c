@@ -252,11 +252,11 @@ static int compare_leaks(const void *left, const void *right)
 struct mw_leaks mw_leaks_find(const struct mw_profile *profile)
 {
     struct mw_leaks leaks = {.observed_ns = profile->age_ns};
-    const struct mw_profile_sample **samples = mw_memory_new(profile->sample_count, sizeof *samples);
+    const struct mw_profile_sample **samples = mw_memory_new(profile->sample_count, sizeof(void *));
     leaks.items = mw_memory_new(profile->stack_count, sizeof *leaks.items);
     for (size_t i = 0; i < profile->sample_count; i++)
         samples[i] = &profile->samples[i];
-    qsort(samples, profile->sample_count, sizeof *samples, compare_samples);
+    qsort(samples, profile->sample_count, sizeof(void *), compare_samples);
     size_t next = 0;
     for (size_t i = 0; i < profile->stack_count; i++) {
         struct evidence evidence = {0};

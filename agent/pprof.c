@@ -40,7 +40,8 @@ static int64_t string(struct builder *builder, const char *text)
         return (int64_t)mw_interned_add(&builder->strings, text);
     char *ascii = mw_memory_string(text);
     for (char *c = ascii; *c; c++)
-        *c = *c & 0x80 ? '?' : *c;
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
     size_t index = mw_interned_add(&builder->strings, ascii);
     free(ascii);
     return (int64_t)index;
@@ -62,7 +63,7 @@ static void *room_for_one(void *array, size_t count, size_t item_bytes)
     ({                                                                                                                 \
         Type *added_ = mw_memory_new(1, sizeof *added_);                                                               \
         type##__init(added_);                                                                                          \
-        (message)->field = room_for_one((message)->field, (message)->n_##field, sizeof(message)->field[0]);            \
+        (message)->field = room_for_one((message)->field, (message)->n_##field, sizeof(void *));                       \
         (message)->field[(message)->n_##field++] = added_;                                                             \
         added_;                                                                                                        \
     })

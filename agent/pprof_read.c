@@ -166,7 +166,7 @@ static void load(const Pprof__Profile *message, struct mw_pprof_read *read)
         profile->modules[i] = (struct mw_profile_module){.start = message->mapping[i]->memory_start,
                                                          .end = message->mapping[i]->memory_limit,
                                                          .path = string_at(message, message->mapping[i]->filename)};
-    read->symbols = mw_memory_new(message->n_location, sizeof *read->symbols);
+    read->symbols = mw_memory_new(message->n_location, sizeof(void *));
     for (size_t i = 0; i < message->n_location; i++)
         read->symbols[i] = symbol_of(message, message->location[i]);
     profile->stacks = mw_memory_new(message->n_sample, sizeof *profile->stacks);

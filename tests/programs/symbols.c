@@ -19,7 +19,7 @@ static int note_bias(struct dl_phdr_info *info, size_t bytes, void *context)
 
 #define KEEP_FRAME() __asm__ volatile("") /* or the call before it would become a jump */
 
-static __attribute__((noinline, noclone)) void mark(const char *label, unsigned line)
+static __attribute__((noinline)) void mark(const char *label, unsigned line)
 {
     printf("%s %lx %u\n", label, (unsigned long)((uintptr_t)__builtin_return_address(0) - bias), line);
 }
@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void inlined_outer(void)
     KEEP_FRAME();
 }
 
-static __attribute__((noinline, noclone)) void hidden(void)
+static __attribute__((noinline)) void hidden(void)
 {
     inlined_outer();
     KEEP_FRAME();

@@ -85,13 +85,15 @@ static void live_part(struct lived *lived, const struct part *part)
 {
     double mean_s = lived->objects / part->a_second; /* from sampled block to sampled block */
     double end_s = part->until * HOUR_S;
-    for (double s = part->from * HOUR_S + exponential(mean_s); s < end_s; s += exponential(mean_s)) {
+    double s = part->from * HOUR_S + exponential(mean_s);
+    while (s < end_s) {
         if (lived->count == lived->capacity) {
             lived->capacity = lived->capacity ? 2 * lived->capacity : 1024;
             lived->blocks = realloc(lived->blocks, lived->capacity * sizeof *lived->blocks);
             assert_non_null(lived->blocks);
         }
         lived->blocks[lived->count++] = (struct block){s, s + life(part, s)};
+        s += exponential(mean_s);
     }
 }
 
@@ -109,7 +111,8 @@ static unsigned history(double *moments_s)
 {
     double step_s = 1;
     unsigned used = 0;
-    for (double s = 1; s < HOUR_S; s += step_s) {
+    double s = 1;
+    while (s < HOUR_S) {
         if (used == MW_SEGMENT_HISTORY) {
             for (used = 0; used < MW_SEGMENT_HISTORY / 2; used++)
                 moments_s[used] = moments_s[2 * used + 1];
@@ -117,6 +120,7 @@ static unsigned history(double *moments_s)
             s = moments_s[used - 1] + step_s;
         }
         moments_s[used++] = s;
+        s += step_s;
     }
     return used;
 }

@@ -74,8 +74,8 @@ static int prepare(void **state)
         return -1;
     close(fd);
     modules[0].build_id_bytes = facts.build_id_bytes;
-    FILE *says = popen(PROGRAMS "/symbols", "r"); // NOLINT(cert-env33-c)
-    while (says && fscanf(says, "%63s %lx %*u", name, &address) == 2)
+    FILE *says = popen(PROGRAMS "/symbols", "r");                     // NOLINT(cert-env33-c)
+    while (says && fscanf(says, "%63s %lx %*u", name, &address) == 2) // NOLINT(cert-err34-c)
         *(strcmp(name, "main") ? &inlined_address : &main_address) = address;
     pclose(says);
     known[0] = BIAS + inlined_address;

@@ -289,7 +289,7 @@ static void leave_segment(const char *dir, const char *name, unsigned blocks, bo
     char label[64];
     FILE *says = popen(PROGRAMS "/symbols", "r"); // NOLINT(cert-env33-c)
     assert_non_null(says);
-    while (fscanf(says, "%63s %lx %*u", label, &address) == 2)
+    while (fscanf(says, "%63s %lx %*u", label, &address) == 2) // NOLINT(cert-err34-c)
         frames[strcmp(label, "main") == 0] = BIAS + address;
     pclose(says);
     int fd = mw_debugfile_open(NULL, PROGRAMS "/symbols");

@@ -55,7 +55,7 @@ static uint64_t ask(const char *program, const char *label, unsigned *line)
     unsigned long address;
     FILE *says = popen(program, "r"); // NOLINT(cert-env33-c)
     assert_non_null(says);
-    while (fscanf(says, "%63s %lx %u", name, &address, line) == 3) {
+    while (fscanf(says, "%63s %lx %u", name, &address, line) == 3) { // NOLINT(cert-err34-c)
         if (strcmp(name, label) == 0) {
             pclose(says);
             return address;
