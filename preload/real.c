@@ -111,12 +111,30 @@ static bool find_all(void)
 #undef AND_FOUND
 }
 
+static size_t weigh_nothing(void *block)
+{
+    (void)block;
+    return 0;
+}
+
+/* tcmalloc's malloc_usable_size calls new when it is called for the first time; where that calls malloc, us, we would
+ * call malloc_usable_size for the block. */
+static void call_usable_size_once(void)
+{
+    size_t (*found)(void *) = mw_real_malloc_usable_size;
+    mw_real_malloc_usable_size = weigh_nothing;
+    found(NULL);
+    mw_real_malloc_usable_size = found;
+}
+
 bool mw_real_resolve(void)
 {
     if (mw_thread.resolving)
         return false;
     mw_thread.resolving = true;
     bool found = find_all();
+    if (found && state == UNRESOLVED)
+        call_usable_size_once();
     if (found)
         mw_count_start();
     __atomic_store_n(&state, found ? RESOLVED : UNRESOLVABLE, __ATOMIC_RELEASE);

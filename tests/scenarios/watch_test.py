@@ -61,6 +61,19 @@ class Truth(Scenario):
                 # a library that is missing is complained of on standard error
                 self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"truth: all equal\n", b""))
 
+    def test_they_do_so_for_new_and_delete_whose_ever_they_are(self):
+        cases = [(name, allocator, options)
+                 for name in ("news", "news-module", "news-static")
+                 for allocator in (None, "libjemalloc.so.2", "libtcmalloc.so.4", "libtcmalloc_minimal.so.4", "libmimalloc.so.2.0")
+                 for options in ({}, {"sample": "1"}, {"sample": "100"})]
+        for name, allocator, options in cases:
+            with self.subTest(name=name, allocator=allocator, options=options):
+                preload = {"LD_PRELOAD": f"{LIBRARY}:{allocator}"} if allocator else {}
+                if run(["true"], options={"output": "none"}, env=preload).stderr:
+                    self.skipTest(f"{allocator} is not installed")
+                result = run([program(name), "8", "5"], options={"output": "none"} | options, env=preload)
+                self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"news: all equal\n", b""))
+
     def test_alloc_agrees_with_mallinfo2_within_what_tcache_holds(self):
         # Seven blocks of each of 64 sizes, in each of 5 threads; and with the caches off, nothing.
         capacity = 5 * 7 * sum(16 * n for n in range(2, 66))
