@@ -46,9 +46,12 @@ static void print_leak(const struct mw_report *report, const struct mw_leak *lea
     fputs(", lately ", stdout);
     print_rate(leak->late_bytes_per_s, leak->late_bytes_per_s_error, pace);
     putchar('\n');
-    printf("    %s live in %" PRIu64 " blocks, half of it older than %s; %" PRIu64 " sample%s\n",
-           mw_report_size(stack->live.bytes), stack->live.objects, mw_report_duration(leak->median_age_ns),
-           leak->samples, leak->samples == 1 ? "" : "s");
+    printf("    %s live in %" PRIu64 " block%s%s", mw_report_size(stack->live.bytes), stack->live.objects,
+           stack->live.objects == 1 ? "" : "s", stack->is_mmap ? ", mmap" : "");
+    if (leak->samples)
+        printf(", half of it older than %s; %" PRIu64 " sample%s", mw_report_duration(leak->median_age_ns),
+               leak->samples, leak->samples == 1 ? "" : "s");
+    putchar('\n');
     mw_report_frames(report, leak->stack, MOST_FRAMES, "        ", stdout);
 }
 

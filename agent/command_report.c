@@ -43,6 +43,8 @@ int mw_command_report(int argc, char **argv)
     }
     if (argc - optind != 1)
         return mw_command_usage("report", argc == optind ? "no process is named" : "one process at a time");
+    if (post_mortem)                 /* a program may wait to be started again, and is not to wait for a network */
+        unsetenv("DEBUGINFOD_URLS"); // NOLINT(concurrency-mt-unsafe)
     if (!mw_inspect_open(argv[optind], MW_SYMBOLS_FUNCTIONS, &inspect, &error))
         return mw_command_failed(&error);
     struct mw_report report = {.name = inspect.target.name,

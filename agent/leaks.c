@@ -8,6 +8,9 @@
  * the variance that is the sum of the squares of what each sample stands for. Of a stack that is `unit` per byte, and
  * so the variance of a difference between two moments is `unit` times the bytes born or freed between them: blocks
  * that live at both moments are in both sums alike and add nothing.
+ *
+ * Where births are not known (mappings, and every block in exact mode) the history stands for them: of what lived at
+ * some moment no more can live now than ever lived since.
  */
 #include "leaks.h"
 
@@ -40,7 +43,7 @@ struct evidence {
     double births;        /* how many */
     double last_birth_s;  /* when the last was */
     double longest_gap_s; /* between two of them */
-    uint64_t samples;
+    bool is_guessed;      /* the births, from the history of a stack of which more was freed than lives */
 };
 
 static double third(const struct evidence *evidence, double thirds)
@@ -56,12 +59,14 @@ static double variance_at(const struct evidence *evidence, double bytes)
     return evidence->unit * (bytes > least ? bytes : least) + KIB * KIB / 12; /* and the history is in whole KiB */
 }
 
-/* The variance of what was gained from a moment until now, by what lives now and by what lived then. */
+/* The variance of what was gained from a moment until now, by what lived then, what of that lives now, and what was
+ * born since. Where that is only guessed, all may have been exchanged. */
 static double variance_since(const struct evidence *evidence, double then_bytes, double kept_bytes, double born_bytes)
 {
     double freed_bytes = then_bytes > kept_bytes ? then_bytes - kept_bytes : 0;
-    double moved_bytes = born_bytes + freed_bytes;
-    return variance_at(evidence, moved_bytes);
+    if (evidence->is_guessed)
+        return variance_at(evidence, then_bytes + evidence->points[evidence->count - 1].bytes);
+    return variance_at(evidence, born_bytes + freed_bytes);
 }
 
 static void fit(const struct evidence *evidence, double from_s, struct mw_leak *leak)
@@ -164,7 +169,7 @@ static enum mw_leak_kind judge(const struct evidence *evidence, const struct mw_
     if ((late + LIKELY * late_error < leak->bytes_per_s && late < due_late) || has_ceased(evidence))
         return MW_LEAK_STOPPED;
     if (leak->bytes_per_s <= SURE * leak->bytes_per_s_error || late <= LIKELY * late_error || late < due_late ||
-        loses_the_oldest(evidence))
+        loses_the_oldest(evidence) || evidence->is_guessed)
         return MW_LEAK_MAY_GROW;
     return MW_LEAK_GROWS;
 }
@@ -197,13 +202,13 @@ static int compare_samples(const void *left, const void *right)
     return a->born_ns < b->born_ns ? -1 : a->born_ns > b->born_ns;
 }
 
-static void note_birth(double s, struct evidence *evidence)
+static void note_births(double s, double count, struct evidence *evidence)
 {
     double gap_s = s - evidence->last_birth_s;
     if (evidence->births && gap_s > evidence->longest_gap_s)
         evidence->longest_gap_s = gap_s;
     evidence->last_birth_s = s;
-    evidence->births++;
+    evidence->births += count;
 }
 
 /* samples: those of the stack, by birth. */
@@ -220,13 +225,34 @@ static void note_samples(const struct mw_profile *profile, const struct mw_profi
         sum += bytes;
         squares += bytes * bytes;
         if (thirds >= 1)
-            note_birth((double)samples[i]->born_ns / NS_A_SECOND, evidence);
+            note_births((double)samples[i]->born_ns / NS_A_SECOND, 1, evidence);
     }
-    evidence->samples = leak->samples = count;
+    leak->samples = count;
     evidence->unit = sum > 0 ? squares / sum : 0;
     for (size_t i = 0; i < count && half < sum / 2; i++) {
         half += (double)samples[i]->bytes * samples[i]->objects;
         leak->median_age_ns = profile->age_ns - samples[i]->born_ns;
+    }
+}
+
+static void guess_births(const struct mw_profile_stack *stack, struct evidence *evidence)
+{
+    double kept[MOST_POINTS]; /* at most, of what lived at a point */
+    double before = 0;
+    for (unsigned i = evidence->count; i-- > 0;) {
+        kept[i] = evidence->points[i].bytes;
+        if (i + 1 < evidence->count && kept[i + 1] < kept[i])
+            kept[i] = kept[i + 1];
+    }
+    evidence->unit = (double)stack->live.bytes / (double)(stack->live.objects ? stack->live.objects : 1);
+    evidence->is_guessed = stack->allocated.bytes / 2 > stack->live.bytes;
+    for (unsigned i = 0; i < evidence->count; i++) {
+        double s = evidence->points[i].s;
+        double born = kept[i] - before;
+        before = kept[i];
+        evidence->born[s < third(evidence, 1) ? 0 : s < third(evidence, 2) ? 1 : 2] += born;
+        if (born > 0 && s >= third(evidence, 1))
+            note_births(s, born / evidence->unit, evidence);
     }
 }
 
@@ -268,7 +294,10 @@ struct mw_leaks mw_leaks_find(const struct mw_profile *profile)
         struct mw_leak *leak = &leaks.items[leaks.count++];
         leak->stack = i;
         note_points(profile, &profile->stacks[i], &evidence);
-        note_samples(profile, samples + first, next - first, &evidence, leak);
+        if (next > first)
+            note_samples(profile, samples + first, next - first, &evidence, leak);
+        else
+            guess_births(&profile->stacks[i], &evidence);
         fit(&evidence, third(&evidence, 1), leak);
         fit_late(&evidence, leak);
         leak->kind = judge(&evidence, leak);

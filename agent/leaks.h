@@ -29,8 +29,8 @@ struct mw_leak {
     double bytes_per_s_error;
     double late_bytes_per_s; /* over the last third */
     double late_bytes_per_s_error;
-    uint64_t samples;       /* live ones */
-    uint64_t median_age_ns; /* of the live bytes */
+    uint64_t samples;       /* live ones; 0: births are not known, but guessed from the history */
+    uint64_t median_age_ns; /* of the live bytes; 0: not known */
 };
 
 struct mw_leaks {

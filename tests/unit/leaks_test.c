@@ -137,12 +137,14 @@ static void take_profile(struct lived *lived)
     }
     profile->samples = calloc(lived->count + 1, sizeof *profile->samples);
     assert_non_null(profile->samples);
-    for (size_t i = 0; i < lived->count; i++)
+    for (size_t i = 0; i < lived->count && lived->objects > 1; i++) /* an exact profile has none */
         if (lived->blocks[i].born_s <= HOUR_S && lived->blocks[i].died_s > HOUR_S)
             profile->samples[profile->sample_count++] = (struct mw_profile_sample){
                 .bytes = BLOCK_BYTES, .objects = lived->objects, .born_ns = (uint64_t)(lived->blocks[i].born_s * 1e9)};
     lived->stack.live.bytes = (uint64_t)live_bytes(lived, HOUR_S);
+    lived->stack.live.objects = lived->stack.live.bytes / BLOCK_BYTES;
     lived->stack.live.samples = profile->sample_count;
+    lived->stack.allocated.bytes = (uint64_t)((double)lived->count * lived->objects * BLOCK_BYTES);
     profile->stacks = &lived->stack;
     profile->stack_count = 1;
 }
@@ -172,7 +174,14 @@ static const struct program programs[] = {
      1,
      1,
      100},
-    {"an exact leak of 30 blocks", {{30 / HOUR_S, 0, 1, FOREVER, 0}}, true, 0.85, 1, 1, 30 / HOUR_S},
+    {"an exact leak of 30 blocks", {{30 / HOUR_S, 0, 1, FOREVER, 0}}, true, 0.8, 1, 1, 30 / HOUR_S},
+    {"an exact leak of 1000 blocks", {{1000 / HOUR_S, 0, 1, FOREVER, 0}}, true, 1, 1, 1, 1000 / HOUR_S},
+    {"an exact leak among others", {{1, 0, 1, FOREVER, 0}, {10, 0, 1, RANDOM, 0.003}}, true, 0, 1, 1, 1},
+    {"an exact cache filled", {{1, 0, 0.6, FOREVER, 0}}, true, 0, 0, 0.02, 0},
+    {"an exact cache just filled", {{1, 0, 0.8, FOREVER, 0}}, true, 0, 0.02, 0.1, 0},
+    {"an exact cache that exchanges", {{1, 0, 1, FIXED, 0.3}}, true, 0, 0, 0.06, 0},
+    {"an exact wave", {{1, 0, 1, SWINGING, 1 / 5.4}}, true, 0, 0, 0.02, 0},
+    {"exactly what comes and goes", {{10, 0, 1, RANDOM, 0.003}}, true, 0, 0.01, 0.06, 0},
     {"a leak that begins late", {{100, 0.5, 1, FOREVER, 0}}, false, 0, 0.02, 1, 0},
     {"what comes and goes", {{10000, 0, 1, RANDOM, 0.003}}, false, 0, 0, 0.02, 0},
     {"what was there from the start", {{30000, 0, 0.002, FOREVER, 0}}, false, 0, 0, 0, 0},
@@ -257,7 +266,7 @@ static struct mw_profile leak_beside_cache(void)
                                  .stack_count = 2,
                                  .samples = many_samples,
                                  .sample_count = COUNT(many_samples),
-                                 .sample_mean_bytes = 1,
+                                 .sample_mean_bytes = 512 << 10,
                                  .age_ns = 200 * S,
                                  .history_used = 12};
     memset(two_stacks, 0, sizeof two_stacks);
