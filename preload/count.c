@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "count.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,12 +362,22 @@ bool mw_count_is_under_valgrind(void)
     return false;
 }
 
+/* Is it libc's own? An allocator may export libc's name for its function too (tcmalloc does). */
+static bool is_of_libc(void *function)
+{
+    void *known = mw_real_find("gnu_get_libc_version");
+    Dl_info its;
+    Dl_info libcs;
+    return function == mw_real_find("__libc_malloc") && known && dladdr(function, &its) && dladdr(known, &libcs) &&
+           its.dli_fbase == libcs.dli_fbase;
+}
+
 /* Is glibc's malloc right beneath us, with headers as we read them? */
 static bool headers_fit(void)
 {
     /* Below the sizes that are mapped: freeing one of those would move glibc's threshold for it. */
     static const size_t sizes[] = {0, 1, 24, 25, 40, 100, 520, 1000, 1032, 1033, 2000, 5000, 16000, 60000};
-    if ((void *)mw_real_malloc != mw_real_find("__libc_malloc") || mw_count_is_under_valgrind())
+    if (!is_of_libc((void *)mw_real_malloc) || mw_count_is_under_valgrind())
         return false;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (!header_fits(sizes[i]))

@@ -6,16 +6,23 @@
 #include "sampler.h"
 #include "store.h"
 #include "syscall.h"
+#include "threads.h"
 #include "unwind.h"
 
 #define LONGEST_CHAIN 4096 /* beyond it a stack is dropped: the table is too full to be of use */
 
 static bool is_exact;
 static bool is_started;
+static struct mw_unwind_memory *memories; /* by slot */
 
 void mw_profile_start(bool exact)
 {
     is_exact = exact;
+    if (exact) { /* as many as there are slots; only those of threads that live are ever touched */
+        void *memory = mw_sys_mmap(NULL, mw_store.slots_capacity * sizeof *memories, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        memories = memory == MAP_FAILED ? NULL : memory;
+    }
     __atomic_store_n(&is_started, true, __ATOMIC_RELEASE);
 }
 
@@ -109,13 +116,30 @@ static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
     return 0;
 }
 
+/* Of the thread whose slot it is; NULL where stacks are looked at seldom. */
+static struct mw_unwind_memory *memory_of_thread(void)
+{
+    uint32_t index;
+    if (!memories || !mw_threads_index(&index))
+        return NULL;
+    struct mw_unwind_memory *memory = &memories[index];
+    return memory->is_busy ? NULL : memory;
+}
+
 /* The calling thread's. 0: no room. */
 static inline __attribute__((always_inline)) uint32_t current_stack(uint16_t flags)
 {
     uint64_t frames[MW_SEGMENT_DEPTH];
     bool truncated;
-    unsigned depth = mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
-    return intern(frames, depth, truncated ? flags | MW_SEGMENT_STACK_TRUNCATED : flags);
+    struct mw_unwind_memory *memory = flags ? NULL : memory_of_thread();
+    unsigned depth = memory ? mw_unwind_again(memory, frames, MW_SEGMENT_DEPTH, &truncated)
+                            : mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
+    if (depth == MW_UNWIND_SAME)
+        return memory->number;
+    uint32_t number = intern(frames, depth, truncated ? flags | MW_SEGMENT_STACK_TRUNCATED : flags);
+    if (memory)
+        memory->number = number;
+    return number;
 }
 
 static void add(uint32_t number, uint64_t objects, uint64_t bytes)

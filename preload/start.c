@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "count.h"
+#include "heap_profile.h"
 #include "maps.h"
 #include "memory_limit.h"
 #include "modules.h"
 #include "monitor.h"
 #include "options.h"
-#include "heap_profile.h"
 #include "readings.h"
 #include "real.h"
 #include "record.h"

@@ -171,6 +171,14 @@ void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes)
         mw_others_count(&counters->freed_others, usable_bytes, false);
 }
 
+bool mw_threads_index(uint32_t *index)
+{
+    if (!has_begun())
+        return false;
+    *index = ((const struct mw_segment_slot *)(const void *)mw_thread.counters)->index;
+    return true;
+}
+
 void mw_threads_measure(struct mw_measure chosen, int64_t grant)
 {
     mw_store.header->measure = chosen;

@@ -67,6 +67,9 @@ bool mw_threads_is_sample_due(uint64_t weight);
 void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes);
 void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes);
 
+/* Which slot this thread has. False: none of its own. */
+bool mw_threads_index(uint32_t *index);
+
 /* What the classes mean and how much weight the fast path may count. Before the first call is counted. */
 void mw_threads_measure(struct mw_measure measure, int64_t grant);
 

@@ -13,7 +13,7 @@
 #define PAGE_BYTES       ((uintptr_t)4096)
 #define MAIN_STACK_BYTES ((uintptr_t)128 << 20) /* the kernel keeps at least so much below the top free of mappings */
 #define FARTHEST_BYTES   ((uintptr_t)1 << 20)   /* from what is known of a stack to a frame that is believed */
-#define FRAMES_TRIED     (1 << 16)              /* of our own and of others'; a bound, never reached */
+#define FRAMES_TRIED     (1 << 10)              /* our own are few; a bound, never reached */
 #define REMEMBERED       4096                   /* return addresses; a power of two */
 
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
@@ -133,8 +133,12 @@ static size_t place_of(uintptr_t address)
 
 _Static_assert(REMEMBERED == 1 << (64 - 52), "place_of yields 12 bits");
 
+/* Goes up when what was remembered may not hold any more. */
+static uint32_t generation = 1;
+
 void mw_unwind_forget(void)
 {
+    __atomic_fetch_add(&generation, 1, __ATOMIC_RELAXED);
     for (size_t i = 0; i < REMEMBERED; i++)
         __atomic_store_n(&remembered[i].mixed, 0, __ATOMIC_RELAXED);
 }
@@ -168,7 +172,9 @@ struct frame {
     uintptr_t pc;
     uintptr_t sp;
     uintptr_t fp;
-    bool is_exact; /* pc is where a signal came, not a return address */
+    uintptr_t fp_at; /* where it was read; 0: it is the callee's still; 1: this frame was not found by words alone */
+    bool is_exact;   /* pc is where a signal came, not a return address */
+    bool used_fp;    /* it was found by the callee's fp */
 };
 
 enum step { STEP_ON, STEP_END, STEP_LOST };
@@ -179,7 +185,7 @@ static enum step by_frame_pointer(struct frame *frame)
     uintptr_t pc;
     if (frame->fp < frame->sp || !read_word(frame->fp, &fp) || !read_word(frame->fp + sizeof fp, &pc))
         return frame->fp ? STEP_LOST : STEP_END;
-    *frame = (struct frame){.pc = pc, .sp = frame->fp + 2 * sizeof fp, .fp = fp};
+    *frame = (struct frame){.pc = pc, .sp = frame->fp + 2 * sizeof fp, .fp = fp, .fp_at = frame->fp, .used_fp = true};
     return STEP_ON;
 }
 
@@ -189,7 +195,7 @@ static enum step by_frame_pointer(struct frame *frame)
 static enum step through_signal(struct frame *frame)
 {
     uintptr_t registers = frame->sp + offsetof(ucontext_t, uc_mcontext.gregs);
-    struct frame before = {.is_exact = true};
+    struct frame before = {.is_exact = true, .fp_at = 1};
     if (!read_word(registers + REG_RIP * sizeof(greg_t), &before.pc) ||
         !read_word(registers + REG_RSP * sizeof(greg_t), &before.sp) ||
         !read_word(registers + REG_RBP * sizeof(greg_t), &before.fp))
@@ -223,6 +229,8 @@ static inline __attribute__((always_inline)) enum step by_table(struct frame *fr
     uint64_t rule = rule_of(frame->is_exact ? frame->pc : frame->pc - 1);
     enum mw_cfi_kind found = mw_cfi_packed_kind(rule);
     uintptr_t cfa;
+    uintptr_t fp = frame->fp;
+    uintptr_t fp_at = 0;
     if (LIKELY(found == MW_CFI_FROM_SP))
         cfa = frame->sp + (uintptr_t)mw_cfi_packed_cfa_offset(rule);
     else if (LIKELY(found == MW_CFI_FROM_FP))
@@ -231,13 +239,15 @@ static inline __attribute__((always_inline)) enum step by_table(struct frame *fr
         return by_rare_rule(frame, found);
     else if (!read_word(frame->fp + (uintptr_t)mw_cfi_packed_cfa_offset(rule), &cfa))
         return STEP_LOST;
-    uintptr_t fp = frame->fp;
+    if (mw_cfi_packed_saves_fp(rule))
+        fp_at = cfa + (uintptr_t)mw_cfi_packed_fp_offset(rule);
     /* A caller's frame lies above, always: so there is an end. */
-    if (UNLIKELY(cfa <= frame->sp) || !read_word(cfa - sizeof cfa, &frame->pc) ||
-        (mw_cfi_packed_saves_fp(rule) && !read_word(cfa + (uintptr_t)mw_cfi_packed_fp_offset(rule), &fp)))
+    if (UNLIKELY(cfa <= frame->sp) || !read_word(cfa - sizeof cfa, &frame->pc) || (fp_at && !read_word(fp_at, &fp)))
         return STEP_LOST;
     frame->sp = cfa;
     frame->fp = fp;
+    frame->fp_at = UNLIKELY(found == MW_CFI_AT_FP) ? 1 : fp_at;
+    frame->used_fp = found != MW_CFI_FROM_SP;
     frame->is_exact = false;
     return STEP_ON;
 }
@@ -271,21 +281,135 @@ static bool is_own(uintptr_t pc)
     return pc - own_start < own_end - own_start;
 }
 
+static inline __attribute__((always_inline)) enum step take_step(struct frame *frame)
+{
+    /* Out of our own frames by their tables, which are surely there. */
+    enum step step =
+        UNLIKELY(kind == MW_UNWIND_FRAME_POINTERS) && !is_own(frame->pc) ? by_frame_pointer(frame) : by_table(frame);
+    return step == STEP_ON && UNLIKELY(frame->pc < PAGE_BYTES) ? STEP_END : step;
+}
+
 unsigned mw_unwind(uint64_t *frames, unsigned capacity, bool *truncated)
 {
     unsigned depth = 0;
     struct frame frame = here();
-    enum step step = STEP_ON;
+    enum step step;
     begin_stack(frame.sp);
-    /* Out of our own frames by their tables, which are surely there. */
-    for (unsigned tries = 0; tries < FRAMES_TRIED && step == STEP_ON && is_own(frame.pc); tries++)
-        step = by_table(&frame);
-    while (step == STEP_ON && frame.pc >= PAGE_BYTES) {
-        frames[depth++] = frame.pc;
-        if (depth == capacity)
+    for (unsigned tries = 0; (step = take_step(&frame)) == STEP_ON && depth < capacity && tries < FRAMES_TRIED; tries++)
+        if (depth || !is_own(frame.pc))
+            frames[depth++] = frame.pc;
+    *truncated = step != STEP_END;
+    return depth;
+}
+
+/* ---- with a memory ---- */
+
+/* How far, from there on, the trail's words are what they were. They lie in order: where the outermost can be read, all
+ * can. */
+static unsigned follow(const struct mw_unwind_trail *trail, unsigned from)
+{
+    const struct mw_unwind_step *step = &trail->steps[from];
+    const struct mw_unwind_step *end = &trail->steps[trail->count];
+    uintptr_t low = mw_thread.stack_low;
+    uintptr_t ignored;
+    if (step == end || step->sp - sizeof ignored < low || !read_word((end - 1)->sp - sizeof ignored, &ignored))
+        return from;
+    for (; step < end; step++) {
+        // NOLINTBEGIN(performance-no-int-to-ptr)
+        if (UNLIKELY(((const uintptr_t *)step->sp)[-1] != step->pc))
             break;
-        step = kind == MW_UNWIND_FRAME_POINTERS ? by_frame_pointer(&frame) : by_table(&frame);
+        if (step->fp_at && step->fp_matters &&
+            (step->fp_at < low || step->fp_at >= step->sp || *(const uintptr_t *)step->fp_at != step->fp))
+            break;
+        // NOLINTEND(performance-no-int-to-ptr)
     }
-    *truncated = step == STEP_LOST || depth == capacity;
+    return (unsigned)(step - trail->steps);
+}
+
+/* From the last of its own steps back. */
+static void see_where_fp_matters(struct mw_unwind_trail *trail, unsigned own_count)
+{
+    for (unsigned i = own_count; i-- > 0;) {
+        struct mw_unwind_step *step = &trail->steps[i];
+        const struct mw_unwind_step *next = step + 1;
+        step->fp_matters =
+            step->uses_fp || step->fp_at == 1 || (i + 1 < trail->count && !next->fp_at && next->fp_matters);
+    }
+}
+
+/* What is left of an old trail goes on behind a new one, as far as there is room. */
+static void append(struct mw_unwind_trail *trail, const struct mw_unwind_trail *old, unsigned from)
+{
+    unsigned left = old->count - from;
+    unsigned room = MW_UNWIND_STEPS - trail->count;
+    trail->is_truncated = old->is_truncated || left > room;
+    left = left < room ? left : room;
+    memcpy(&trail->steps[trail->count], &old->steps[from], left * sizeof *trail->steps);
+    trail->count += left;
+}
+
+/* Walks until the end, or until it comes upon the old trail. True: on its very first step, so that all is as it was. */
+static inline __attribute__((always_inline)) bool walk(struct mw_unwind_trail *trail, const struct mw_unwind_trail *old,
+                                                       struct frame frame)
+{
+    unsigned old_count = old->generation == trail->generation ? old->count : 0;
+    unsigned at = 0;
+    unsigned tried = 0; /* below it the old trail has been followed, and did not hold */
+    unsigned own_count = 0;
+    enum step step;
+    trail->count = 0;
+    while ((step = take_step(&frame)) == STEP_ON && own_count < MW_UNWIND_STEPS) {
+        if (own_count)
+            trail->steps[own_count - 1].uses_fp = frame.used_fp;
+        trail->steps[own_count++] = (struct mw_unwind_step){frame.sp, frame.pc, frame.fp, frame.fp_at, false, false};
+        while (at < old_count && old->steps[at].sp < frame.sp)
+            at++;
+        const struct mw_unwind_step *known = &old->steps[at];
+        if (at >= old_count || at < tried || known->sp != frame.sp || known->pc != frame.pc ||
+            (known->fp_matters && known->fp != frame.fp))
+            continue;
+        tried = follow(old, at + 1);
+        if (tried < old_count)
+            continue;
+        if (at == 0 && own_count == 1)
+            return true;
+        trail->steps[own_count - 1].uses_fp = known->uses_fp;
+        trail->count = own_count;
+        append(trail, old, at + 1);
+        see_where_fp_matters(trail, own_count);
+        return false;
+    }
+    if (own_count)
+        trail->steps[own_count - 1].uses_fp = step != STEP_END;
+    trail->count = own_count;
+    trail->is_truncated = step != STEP_END;
+    see_where_fp_matters(trail, own_count);
+    return false;
+}
+
+unsigned mw_unwind_again(struct mw_unwind_memory *memory, uint64_t *frames, unsigned capacity, bool *truncated)
+{
+    struct mw_unwind_trail *trail = &memory->trails[!memory->current];
+    struct frame frame = here();
+    memory->is_busy = true;
+    trail->generation = __atomic_load_n(&generation, __ATOMIC_RELAXED);
+    begin_stack(frame.sp);
+    if (walk(trail, &memory->trails[memory->current], frame)) {
+        if (memory->number) {
+            memory->is_busy = false;
+            return MW_UNWIND_SAME;
+        }
+        trail = &memory->trails[memory->current];
+    } else {
+        memory->current = !memory->current;
+        memory->number = 0;
+        for (trail->own = 0; trail->own < trail->count && is_own(trail->steps[trail->own].pc);)
+            trail->own++;
+    }
+    unsigned depth = trail->count - trail->own < capacity ? trail->count - trail->own : capacity;
+    for (unsigned i = 0; i < depth; i++)
+        frames[i] = trail->steps[trail->own + i].pc;
+    *truncated = trail->is_truncated || depth < trail->count - trail->own;
+    memory->is_busy = false;
     return depth;
 }

@@ -27,11 +27,42 @@ struct mw_unwind_module {
     const void *link_map; /* struct link_map */
 };
 
+/* What one walk has seen: for each frame where the walk was then, and where the words stood that led on. */
+#define MW_UNWIND_STEPS 80 /* our own frames and 64 of the program's */
+struct mw_unwind_trail {
+    unsigned count;
+    unsigned own; /* leading ones, of this library */
+    bool is_truncated;
+    uint32_t generation; /* of what was known of the modules */
+    struct mw_unwind_step {
+        uintptr_t sp;
+        uintptr_t pc; /* stands right below sp */
+        uintptr_t fp;
+        uintptr_t fp_at; /* 0: as in the step before; 1: this step cannot be made again by looking at two words */
+        bool uses_fp;    /* the next step is by the frame pointer */
+        bool fp_matters; /* it or a later one is, by this value: mostly the register holds something else */
+    } steps[MW_UNWIND_STEPS];
+};
+
+/* One thread's memory of its last walk. The outer frames of a stack are mostly those of the last time: where the walk
+ * comes upon a frame that it knows, and the words further out are what they were, the rest is known. {0} at first. */
+struct mw_unwind_memory {
+    struct mw_unwind_trail trails[2];
+    unsigned current;
+    bool is_busy;    /* this thread is at it, and a signal handler has come in between */
+    uint32_t number; /* the caller's, of the stack that the current trail is of */
+};
+
 /* Once, at the start: finds what the loader offers; takes its lock. */
 void mw_unwind_start(enum mw_unwind_kind kind);
 
 /* Fills frames; returns how many. *truncated: the stack goes on. */
 unsigned mw_unwind(uint64_t *frames, unsigned capacity, bool *truncated);
+
+/* The same with a memory, which is not busy. Returns how many frames there are, or, where the stack is the same to the
+ * last frame as that of the memory's number, MW_UNWIND_SAME. */
+#define MW_UNWIND_SAME UINT32_MAX
+unsigned mw_unwind_again(struct mw_unwind_memory *memory, uint64_t *frames, unsigned capacity, bool *truncated);
 
 /* The module in which the address lies. False: none, or this loader does not tell. */
 bool mw_unwind_module_of(uintptr_t address, struct mw_unwind_module *module);
