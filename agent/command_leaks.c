@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "inspect.h"
 #include "leaks.h"
+#include "places.h"
 #include "report.h"
 
 #define MOST_SHOWN  10 /* of a kind */
@@ -39,7 +40,7 @@ static void print_rate(double bytes_per_s, double error, struct pace pace)
            pace.name);
 }
 
-static void print_leak(const struct mw_report *report, const struct mw_leak *leak, struct pace pace)
+static void print_leak(const struct mw_report *report, const struct mw_leak *leak, size_t stacks, struct pace pace)
 {
     const struct mw_profile_stack *stack = &report->profile->stacks[leak->stack];
     print_rate(leak->bytes_per_s, leak->bytes_per_s_error, pace);
@@ -52,11 +53,13 @@ static void print_leak(const struct mw_report *report, const struct mw_leak *lea
         printf(", half of it older than %s; %" PRIu64 " sample%s", mw_report_duration(leak->median_age_ns),
                leak->samples, leak->samples == 1 ? "" : "s");
     putchar('\n');
+    if (stacks > 1)
+        printf("    by %zu ways, of which most came by\n", stacks);
     mw_report_frames(report, leak->stack, MOST_FRAMES, "        ", stdout);
 }
 
-static void print_kind(const struct mw_report *report, const struct mw_leaks *leaks, enum mw_leak_kind kind,
-                       const char *title)
+static void print_kind(const struct mw_report *report, const struct mw_leaks *leaks, const size_t *stacks,
+                       enum mw_leak_kind kind, const char *title)
 {
     unsigned count = 0;
     for (size_t i = 0; i < leaks->count; i++) {
@@ -65,7 +68,7 @@ static void print_kind(const struct mw_report *report, const struct mw_leaks *le
         if (count == 0)
             printf("\n%s\n", title);
         if (count++ < MOST_SHOWN)
-            print_leak(report, &leaks->items[i], pace_of(leaks->observed_ns));
+            print_leak(report, &leaks->items[i], stacks[leaks->items[i].stack], pace_of(leaks->observed_ns));
     }
     if (count > MOST_SHOWN)
         printf("and %u more\n", count - MOST_SHOWN);
@@ -83,10 +86,10 @@ static void print_sum(const struct mw_report *report, const struct mw_leaks *lea
         count++;
     }
     if (count)
-        printf("%s: %s in %u stack%s\n", title, mw_report_size(bytes), count, count == 1 ? "" : "s");
+        printf("%s: %s in %u place%s\n", title, mw_report_size(bytes), count, count == 1 ? "" : "s");
 }
 
-static void print_leaks(const struct mw_report *report, const struct mw_leaks *leaks)
+static void print_leaks(const struct mw_report *report, const struct mw_leaks *leaks, const size_t *stacks)
 {
     printf("%s, %s, after %s; +- is one standard error\n", report->name, report->state,
            mw_report_duration(leaks->observed_ns));
@@ -94,8 +97,9 @@ static void print_leaks(const struct mw_report *report, const struct mw_leaks *l
         puts("\nToo little of its past is known to tell what grows: ask again later.");
         return;
     }
-    print_kind(report, leaks, MW_LEAK_GROWS, "Grows steadily, and keeps what it has");
-    print_kind(report, leaks, MW_LEAK_MAY_GROW, "May grow: too few samples to be sure, or its oldest blocks go");
+    print_kind(report, leaks, stacks, MW_LEAK_GROWS, "Grows steadily, and keeps what it has");
+    print_kind(report, leaks, stacks, MW_LEAK_MAY_GROW,
+               "May grow: too few samples to be sure, or its oldest blocks go");
     putchar('\n');
     print_sum(report, leaks, MW_LEAK_STOPPED, "Has grown, and stopped");
     print_sum(report, leaks, MW_LEAK_STEADY, "No growth to be seen");
@@ -115,14 +119,16 @@ int mw_command_leaks(int argc, char **argv)
         return mw_command_usage("leaks", argc == optind ? "no process is named" : "one process at a time");
     if (!mw_inspect_open(argv[optind], MW_SYMBOLS_FUNCTIONS, &inspect, &error))
         return mw_command_failed(&error);
+    struct mw_places places = mw_places_make(&inspect.profile, inspect.namer);
     struct mw_report report = {.name = inspect.target.name,
                                .state = mw_target_state(&inspect.target),
                                .view = &inspect.target.view,
-                               .profile = &inspect.profile,
+                               .profile = &places.profile,
                                .namer = inspect.namer};
-    struct mw_leaks leaks = mw_leaks_find(&inspect.profile);
-    print_leaks(&report, &leaks);
+    struct mw_leaks leaks = mw_leaks_find(&places.profile);
+    print_leaks(&report, &leaks, places.stacks);
     mw_leaks_free(&leaks);
+    mw_places_free(&places);
     mw_inspect_say_other_builds(&inspect);
     mw_inspect_close(&inspect);
     return MW_COMMAND_OK;

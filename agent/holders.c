@@ -28,8 +28,7 @@ static void add_stack(struct mw_holder *to, const struct mw_profile *profile, si
     to->live_bytes_error = hypot(to->live_bytes_error, from->live_bytes_error);
 }
 
-/* What a stack is counted under: `key` tells it from others, the result is how it is called. */
-static const char *name_of(struct mw_walk walk, enum mw_holders_by by, struct mw_text *key)
+const char *mw_holders_key(struct mw_walk walk, enum mw_holders_by by, struct mw_text *key)
 {
     struct mw_step step;
     if (!mw_walk_next(&walk, &step)) {
@@ -69,9 +68,9 @@ static void rank_names(struct mw_holders *holders, const struct mw_profile *prof
     struct mw_interned names = {0};
     holders->items = mw_memory_new(profile->stack_count, sizeof *holders->items);
     for (size_t i = 0; i < profile->stack_count; i++) {
-        char buffer[8192]; /* names that begin alike for so long are one */
+        char buffer[MW_HOLDERS_KEY_BYTES];
         struct mw_text key = MW_TEXT(buffer);
-        const char *name = name_of(mw_walk_user(profile, i, namer), by, &key);
+        const char *name = mw_holders_key(mw_walk_user(profile, i, namer), by, &key);
         struct mw_holder *holder = &holders->items[mw_interned_add(&names, buffer)];
         if (!holder->name)
             holder->name = name;

@@ -35,6 +35,11 @@ struct mw_holders {
 };
 
 struct mw_holders mw_holders_rank(const struct mw_profile *profile, struct mw_namer namer, enum mw_holders_by by);
+/* What a stack is counted under BY_CALL, BY_FUNCTION or BY_MODULE: adds to `key` what tells it from others, and returns
+ * how it is called. */
+#define MW_HOLDERS_KEY_BYTES 8192 /* names that begin alike for so long are one */
+const char *mw_holders_key(struct mw_walk walk, enum mw_holders_by by, struct mw_text *key);
+
 void mw_holders_free(struct mw_holders *holders);
 
 #endif

@@ -167,8 +167,8 @@ static void print_rest(const struct mw_holders *holders, size_t from, const char
     for (size_t i = from; i < holders->count; i++)
         bytes += holders->items[i].live.bytes;
     if (from < holders->count)
-        fprintf(out, "%5.1f %%  %s in %zu more %s\n", percent(bytes, holders->live.bytes), mw_report_size(bytes),
-                holders->count - from, what);
+        fprintf(out, "%5.1f %%  %s in %zu more %s%s\n", percent(bytes, holders->live.bytes), mw_report_size(bytes),
+                holders->count - from, what, plural(holders->count - from));
 }
 
 /* How much a stack held at four moments of its past. */
@@ -199,7 +199,7 @@ static void print_stacks(const struct mw_report *report, const struct mw_holders
         mw_report_frames(report, holders->items[i].stack, FRAMES_A_STACK, "         ", out);
         print_past(report->profile, holders->items[i].stack, out);
     }
-    print_rest(holders, shown, "stacks", out);
+    print_rest(holders, shown, "stack", out);
 }
 
 static void print_ranking(const struct mw_report *report, enum mw_holders_by by, const char *title, const char *what,
@@ -223,6 +223,34 @@ static void print_ranking(const struct mw_report *report, enum mw_holders_by by,
     }
     print_rest(&holders, shown, what, out);
     mw_holders_free(&holders);
+}
+
+static double most_bytes(const struct memwatch_size_class *class)
+{
+    double bytes = (double)(class->Mallocs - class->Frees) * (double)class->Size;
+    return bytes < 0x1p63 ? bytes : 0x1p63;
+}
+
+/* In exact mode no block is a sample, but the counters know how many there are of each class. */
+static void print_size_counters(const struct mw_report *report, FILE *out)
+{
+    struct memwatch_stats stats;
+    bool printed[MEMWATCH_SIZE_CLASSES] = {false};
+    mw_segment_view_stats(report->view, &stats);
+    for (unsigned shown = 0; shown < report->top; shown++) {
+        const struct memwatch_size_class *most = NULL;
+        for (unsigned i = 0; i < MEMWATCH_SIZE_CLASSES; i++) {
+            const struct memwatch_size_class *class = &stats.BySize[i];
+            if (!printed[i] && class->Mallocs > class->Frees && (!most || most_bytes(class) > most_bytes(most)))
+                most = class;
+        }
+        if (!most)
+            return;
+        printed[most - stats.BySize] = true;
+        fprintf(out, "%s  at most %s in %" PRIu64 " block%s, of up to %s each\n", shown ? "" : "\nBy size of block\n",
+                mw_report_size((uint64_t)most_bytes(most)), most->Mallocs - most->Frees,
+                plural(most->Mallocs - most->Frees), mw_report_size(most->Size));
+    }
 }
 
 /* ---- the timeline ---- */
@@ -261,9 +289,12 @@ void mw_report_print(const struct mw_report *report, FILE *out)
     struct mw_holders stacks = mw_holders_rank(report->profile, report->namer, MW_HOLDERS_BY_STACK);
     print_head(report, &stacks, out);
     print_stacks(report, &stacks, out);
-    print_ranking(report, MW_HOLDERS_BY_FUNCTION, "By function", "functions", out);
-    print_ranking(report, MW_HOLDERS_BY_MODULE, "By module", "modules", out);
-    print_ranking(report, MW_HOLDERS_BY_SIZE, "By size of block", "sizes", out);
+    print_ranking(report, MW_HOLDERS_BY_FUNCTION, "By function", "function", out);
+    print_ranking(report, MW_HOLDERS_BY_MODULE, "By module", "module", out);
+    if (report->profile->sample_count)
+        print_ranking(report, MW_HOLDERS_BY_SIZE, "By size of block", "size", out);
+    else
+        print_size_counters(report, out);
     print_timeline(report, out);
     mw_holders_free(&stacks);
 }
@@ -286,7 +317,7 @@ void mw_report_post_mortem(const struct mw_report *report, FILE *out)
         }
         putc('\n', out);
     }
-    print_rest(&calls, shown, "places", out);
+    print_rest(&calls, shown, "place", out);
     mw_holders_free(&calls);
 }
 

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "folded.h"
+#include "places.h"
 #include "profile_builder.h"
 
 #define KIB UINT64_C(1024)
@@ -161,6 +162,33 @@ static void sizes_come_from_the_live_samples(void **state)
     mw_holders_free(&holders);
 }
 
+static void ways_to_one_place_are_one(void **state)
+{
+    static const uint64_t by_another_way[] = {1, 2, 3, 4, 6, 5, 6, 8, 0};
+    struct profile_builder *builder = *state;
+    fill(builder);
+    struct mw_profile_stack *stack = profile_builder_stack(builder, by_another_way, 7, 12 * KIB);
+    profile_builder_stack(builder, by_another_way, 1, KIB)->is_mmap = true;
+    stack->live_bytes_error = 4000;
+    stack->history_bytes[2] = 5;
+    builder->stacks[0].history_bytes[2] = 6;
+    profile_builder_sample(builder, 5, 100, 2);
+    profile_builder_sample(builder, 1, 100, 2);
+    struct mw_places places = mw_places_make(&builder->profile, profile_builder_namer(builder));
+    assert_int_equal(places.profile.stack_count, builder->profile.stack_count - 1);
+    const struct mw_profile_stack *place = &places.profile.stacks[0];
+    assert_int_equal(places.stacks[0], 2);
+    assert_int_equal(place->live.bytes, 22 * KIB);
+    assert_int_equal(place->live.objects, 17);
+    assert_int_equal(place->allocated.bytes, 44 * KIB);
+    assert_int_equal(place->history_bytes[2], 11);
+    assert_true(fabs(place->live_bytes_error - 5000) < 1e-6);
+    assert_ptr_equal(place->frames, by_another_way); /* by which most came */
+    assert_int_equal(places.profile.samples[0].stack, 0);
+    assert_int_equal(places.profile.samples[1].stack, 1);
+    mw_places_free(&places);
+}
+
 static void nothing_is_held_by_nobody(void **state)
 {
     struct profile_builder *builder = *state;
@@ -178,9 +206,13 @@ static void nothing_is_held_by_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_PROFILE(the_first_frame_that_is_no_plumbing_holds), WITH_PROFILE(stacks_are_ranked_by_what_lives),
-        WITH_PROFILE(stacks_of_one_function_are_one_holder),     WITH_PROFILE(places_of_one_function_are_apart_by_line),
-        WITH_PROFILE(sizes_come_from_the_live_samples),          WITH_PROFILE(nothing_is_held_by_nobody),
+        WITH_PROFILE(the_first_frame_that_is_no_plumbing_holds),
+        WITH_PROFILE(stacks_are_ranked_by_what_lives),
+        WITH_PROFILE(stacks_of_one_function_are_one_holder),
+        WITH_PROFILE(places_of_one_function_are_apart_by_line),
+        WITH_PROFILE(sizes_come_from_the_live_samples),
+        WITH_PROFILE(ways_to_one_place_are_one),
+        WITH_PROFILE(nothing_is_held_by_nobody),
     };
     return cmocka_run_group_tests_name("holders", tests, NULL, NULL);
 }

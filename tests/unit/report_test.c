@@ -204,10 +204,12 @@ static void exact_figures_are_called_so(void **state)
     scene->builder.profile.sample_mean_bytes = 1;
     for (size_t i = 0; i < scene->builder.profile.stack_count; i++)
         scene->builder.stacks[i].live_bytes_error = 0;
+    scene->view.totals.by_size[3] = (struct memwatch_size_class){.Size = 64, .Mallocs = 10, .Frees = 4};
     struct out *out = open_out();
     mw_report_print(&scene->report, out->stream);
     mw_report_post_mortem(&scene->report, out->stream);
     close_out(out);
+    CHECK_HAS("exact", out->text, "at most 384 B in 6 blocks, of up to 64 B each\n");
     CHECK_HAS("exact", out->text, "the profile's figures are exact");
     CHECK_HAS("exact", out->text, "(exact)");
     CHECK_LACKS("exact", out->text, "+-");
