@@ -27,7 +27,7 @@ static const char *root_of(const struct mw_target *target, char *buffer, size_t 
 bool mw_inspect_open(const char *word, enum mw_symbols_effort effort, struct mw_inspect *inspect,
                      struct mw_error *error)
 {
-    char root[64];
+    char buffer[64];
     *inspect = (struct mw_inspect){0};
     if (!mw_target_open(word, &inspect->target, error))
         return false;
@@ -41,7 +41,11 @@ bool mw_inspect_open(const char *word, enum mw_symbols_effort effort, struct mw_
         mw_target_close(&inspect->target);
         return false;
     }
-    inspect->symbols = mw_symbols_new(&inspect->profile, root_of(&inspect->target, root, sizeof root), effort);
+    inspect->symbols = mw_symbols_new(&inspect->profile, root_of(&inspect->target, buffer, sizeof buffer), effort);
+    if (inspect->target.is_alive && inspect->target.pid) {
+        snprintf(buffer, sizeof buffer, "/proc/%d/exe", inspect->target.pid);
+        mw_symbols_set_running(inspect->symbols, buffer);
+    }
     inspect->namer = mw_namer_of(inspect->symbols);
     return true;
 }

@@ -31,6 +31,7 @@ struct entry {
 struct mw_symbols {
     const struct mw_profile *profile;
     char *root;
+    char *running; /* the program's file itself, whatever is at its path now; or NULL */
     enum mw_symbols_effort effort;
     struct module *modules;
     struct entry *entries; /* a hash table, at most half full */
@@ -86,6 +87,23 @@ static bool is_build(const struct mw_profile_module *ran, const struct mw_debugf
            (!ran->build_id_bytes || memcmp(ran->build_id, facts->build_id, ran->build_id_bytes) == 0);
 }
 
+/* The file of a module, if it is the build that ran; else -1, and the state says why. */
+static int open_build(const struct mw_profile_module *ran, const char *root, const char *path, struct module *module)
+{
+    int fd = mw_debugfile_open(root, path);
+    if (fd < 0)
+        return -1;
+    bool is_elf = mw_debugfile_inspect(fd, &module->facts);
+    if (is_elf && is_build(ran, &module->facts)) {
+        module->state = MW_SYMBOLS_FOUND;
+        return fd;
+    }
+    module->state = is_elf ? MW_SYMBOLS_OTHER_BUILD : module->state;
+    module->facts = (struct mw_debugfile_facts){0};
+    close(fd);
+    return -1;
+}
+
 static void open_module(struct mw_symbols *symbols, size_t index)
 {
     static char no_directories[] = ":";
@@ -98,20 +116,11 @@ static void open_module(struct mw_symbols *symbols, size_t index)
     module->state = MW_SYMBOLS_ABSENT;
     if (ran->path[0] != '/') /* [vdso] */
         return;
-    int fd = mw_debugfile_open(symbols->root, ran->path);
+    int fd = open_build(ran, symbols->root, ran->path, module);
+    if (fd < 0 && index == 0 && symbols->running && ran->build_id_bytes)
+        fd = open_build(ran, NULL, symbols->running, module);
     if (fd < 0)
         return;
-    if (!mw_debugfile_inspect(fd, &module->facts)) {
-        close(fd);
-        return;
-    }
-    if (!is_build(ran, &module->facts)) {
-        module->facts = (struct mw_debugfile_facts){0};
-        module->state = MW_SYMBOLS_OTHER_BUILD;
-        close(fd);
-        return;
-    }
-    module->state = MW_SYMBOLS_FOUND;
     module->root = symbols->root;
     if (symbols->effort < MW_SYMBOLS_FUNCTIONS || !(module->dwfl = dwfl_begin(&callbacks))) {
         close(fd);
@@ -222,6 +231,11 @@ struct mw_symbols *mw_symbols_new(const struct mw_profile *profile, const char *
     return symbols;
 }
 
+void mw_symbols_set_running(struct mw_symbols *symbols, const char *path)
+{
+    symbols->running = mw_memory_string(path);
+}
+
 void mw_symbols_free(struct mw_symbols *symbols)
 {
     if (!symbols)
@@ -237,6 +251,7 @@ void mw_symbols_free(struct mw_symbols *symbols)
     free(symbols->modules);
     free(symbols->entries);
     free(symbols->root);
+    free(symbols->running);
     free(symbols);
 }
 

@@ -53,6 +53,11 @@ struct mw_symbols;
 
 /* root: a directory beneath which the modules' paths are valid, such as /proc/PID/root; NULL: the machine's own. */
 struct mw_symbols *mw_symbols_new(const struct mw_profile *profile, const char *root, enum mw_symbols_effort effort);
+
+/* A link that leads to the program that runs, such as /proc/PID/exe, for when its own path no longer does: it was
+ * deleted, or built anew. At most once, and before anything is looked up. */
+void mw_symbols_set_running(struct mw_symbols *symbols, const char *path);
+
 void mw_symbols_free(struct mw_symbols *symbols);
 
 /* The call that returns to this address. The answer is kept: asking again costs a look into a table. */

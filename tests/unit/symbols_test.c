@@ -274,6 +274,34 @@ static void another_build_is_not_believed(void **state)
     }
 }
 
+/* Deleted or built anew while it runs: the link to what runs leads on, and is believed by its build id alone. */
+static void a_program_that_was_replaced_is_still_named(void **state)
+{
+    static const char *const after[] = {"rm app", "cp " PROGRAMS "/symbols-no-pie app"};
+    unsigned line;
+    uint64_t address = ask(programs[0], "main", &line);
+    const char *path = scratch_path(*state, "app");
+    for (size_t i = 0; i < 2 * COUNT(after); i++) {
+        struct one_module one;
+        char running[64];
+        bool is_it = i % 2 == 0;
+        run(*state, is_it ? "cp " PROGRAMS "/symbols app" : "cp " PROGRAMS "/symbols-cxx app");
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        snprintf(running, sizeof running, "/proc/self/fd/%d", fd);
+        run(*state, "mv app gone && cp gone app"); /* another file */
+        run(*state, after[i / 2]);
+        take_module(&one, path, programs[0], BIAS);
+        struct mw_symbols *symbols = mw_symbols_new(&one.profile, NULL, FUNCTIONS);
+        mw_symbols_set_running(symbols, running);
+        const struct mw_symbol *symbol = mw_symbols_find(symbols, BIAS + address);
+        assert_int_equal(symbol->is_known, is_it);
+        assert_int_equal(mw_symbols_module(symbols, 0), is_it ? MW_SYMBOLS_FOUND : MW_SYMBOLS_OTHER_BUILD);
+        assert_int_equal(symbol->frames[0].line, is_it ? line : 0);
+        mw_symbols_free(symbols);
+        close(fd);
+    }
+}
+
 static void hostile_paths_are_left_alone(void **state)
 {
     static const char *const made[] = {"mkfifo it",
@@ -365,6 +393,7 @@ int main(void)
         cmocka_unit_test(where_code_is_mapped_is_read_from_the_file),
         WITH_SCRATCH(it_is_found_however_it_is_shipped),
         cmocka_unit_test(another_build_is_not_believed),
+        WITH_SCRATCH(a_program_that_was_replaced_is_still_named),
         WITH_SCRATCH(hostile_paths_are_left_alone),
         WITH_SCRATCH(damaged_files_do_no_harm),
         WITH_SCRATCH(control_characters_in_names_are_replaced),
