@@ -17,6 +17,7 @@ struct range {
 
 struct mw_dwarf {
     Dwfl_Module *handle;
+    bool use_debug_information;
     struct range *ranges; /* by start; made when the file's own index fails to tell */
     size_t range_count;
     bool has_ranges;
@@ -24,10 +25,11 @@ struct mw_dwarf {
     size_t name_count;
 };
 
-struct mw_dwarf *mw_dwarf_new(Dwfl_Module *handle)
+struct mw_dwarf *mw_dwarf_new(Dwfl_Module *handle, bool use_debug_information)
 {
     struct mw_dwarf *dwarf = mw_memory_new(1, sizeof *dwarf);
     dwarf->handle = handle;
+    dwarf->use_debug_information = use_debug_information;
     return dwarf;
 }
 
@@ -236,7 +238,7 @@ struct mw_symbol *mw_dwarf_find(struct mw_dwarf *dwarf, uint64_t address)
 {
     Dwarf_Addr bias;
     struct frames frames = {0};
-    Dwarf_Die *unit = find_unit(dwarf, address, &bias);
+    Dwarf_Die *unit = dwarf->use_debug_information ? find_unit(dwarf, address, &bias) : NULL;
     if (unit)
         add_functions(dwarf, unit, address - bias, &frames);
     if (!frames.count)

@@ -13,7 +13,8 @@
 
 struct mw_dwarf;
 
-struct mw_dwarf *mw_dwarf_new(Dwfl_Module *handle);
+/* use_debug_information: false, and only the symbol table is looked at. */
+struct mw_dwarf *mw_dwarf_new(Dwfl_Module *handle, bool use_debug_information);
 void mw_dwarf_free(struct mw_dwarf *dwarf);
 
 /* The frames at an address of the handle's; NULL: it is in no function that is known. Free it with free; what it

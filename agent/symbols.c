@@ -18,8 +18,9 @@ struct module {
     Dwfl_Module *handle;
     struct mw_debugfile_facts facts;
     struct mw_dwarf *dwarf;
-    char *path;       /* as seen from the root */
-    char *debug_path; /* of its separate debug file, or NULL */
+    char *path;        /* as seen from the root */
+    char *debug_path;  /* of its separate debug file, or NULL */
+    bool lacks_shared; /* the one that its debug file shares with others is not there */
     const char *root;
 };
 
@@ -62,6 +63,7 @@ static int find_debug_file(Dwfl_Module *handle, void **userdata, const char *nam
         int directory = *link == '/' || !slash ? 0 : (int)(slash + 1 - module->debug_path);
         snprintf(path, sizeof path, "%.*s%s", directory, module->debug_path, link);
         fd = mw_debugfile_open(module->root, path);
+        module->lacks_shared = fd < 0;
         return fd < 0 ? -1 : fd;
     }
     fd = mw_debugfile_find(&(struct mw_debugfile_wanted){.root = module->root,
@@ -113,6 +115,7 @@ static void open_module(struct mw_symbols *symbols, size_t index)
     const struct mw_profile_module *ran = &symbols->profile->modules[index];
     struct module *module = &symbols->modules[index];
     void **userdata;
+    Dwarf_Addr bias;
     module->state = MW_SYMBOLS_ABSENT;
     if (ran->path[0] != '/') /* [vdso] */
         return;
@@ -136,7 +139,9 @@ static void open_module(struct mw_symbols *symbols, size_t index)
     }
     dwfl_module_info(module->handle, &userdata, NULL, NULL, NULL, NULL, NULL, NULL);
     *userdata = module;
-    module->dwarf = mw_dwarf_new(module->handle);
+    /* libdw would go on to look for what is lacking by itself, and wait for a FIFO in its place. */
+    dwfl_module_getdwarf(module->handle, &bias);
+    module->dwarf = mw_dwarf_new(module->handle, !module->lacks_shared);
 }
 
 static struct module *ask_module(struct mw_symbols *symbols, size_t index)
