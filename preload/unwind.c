@@ -185,6 +185,9 @@ static enum step by_frame_pointer(struct frame *frame)
     uintptr_t pc;
     if (frame->fp < frame->sp || !read_word(frame->fp, &fp) || !read_word(frame->fp + sizeof fp, &pc))
         return frame->fp ? STEP_LOST : STEP_END;
+    /* Where it is none, these are any two words: code is neither in the stack nor in the kernel. */
+    if ((intptr_t)pc < 0 || pc - mw_thread.stack_low < mw_thread.stack_high - mw_thread.stack_low)
+        return STEP_LOST;
     *frame = (struct frame){.pc = pc, .sp = frame->fp + 2 * sizeof fp, .fp = fp, .fp_at = frame->fp, .used_fp = true};
     return STEP_ON;
 }
@@ -380,7 +383,7 @@ static inline __attribute__((always_inline)) bool walk(struct mw_unwind_trail *t
         return false;
     }
     if (own_count)
-        trail->steps[own_count - 1].uses_fp = step != STEP_END;
+        trail->steps[own_count - 1].uses_fp = step != STEP_END || !frame.fp; /* an fp of 0 is an end, too */
     trail->count = own_count;
     trail->is_truncated = step != STEP_END;
     see_where_fp_matters(trail, own_count);
