@@ -5,21 +5,17 @@
  */
 #include "pprof.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "check.h"
 #include "debugfile.h"
-#include "diff.h"
-#include "outfile.h"
+#include "folded.h"
 #include "pprof_read.h"
 #include "profile.pb-c.h"
-#include "scratch.h"
 
 #define BIAS UINT64_C(0x7f0000000000)
 #define LIB  UINT64_C(0x7f1000000000)
@@ -360,93 +356,6 @@ static void others_profiles_are_refused(void **state)
     assert_false(mw_pprof_is_one("memwatch", 8));
 }
 
-/* ---- differences ---- */
-
-static struct mw_folded_row holding(uint64_t bytes, double error)
-{
-    return (struct mw_folded_row){.live = {.objects = 1, .bytes = bytes}, .live_bytes_error = error};
-}
-
-static void add(struct mw_folded *folded, const char *stack, struct mw_folded_row row)
-{
-    mw_folded_add(folded, stack, &row);
-}
-
-static void what_grew_most_comes_first_and_what_shrank_most_last(void **state)
-{
-    static const struct {
-        const char *stack;
-        double change;
-    } due[] = {{"new", 500}, {"grown", 100}, {"shrunk", -50}, {"gone", -300}};
-    struct mw_folded before = {0};
-    struct mw_folded after = {0};
-    (void)state;
-    add(&before, "same", holding(10, 0));
-    add(&before, "gone", holding(300, 0));
-    add(&before, "grown", holding(100, 3));
-    add(&before, "shrunk", holding(100, 0));
-    add(&after, "new", holding(500, 0));
-    add(&after, "shrunk", holding(50, 0));
-    add(&after, "same", holding(4, 0));
-    add(&after, "same", holding(6, 0));
-    add(&after, "grown", holding(200, 4));
-    struct mw_diff diff = mw_diff_make(&before, &after);
-    assert_int_equal(diff.count, COUNT(due));
-    for (size_t i = 0; i < COUNT(due); i++) {
-        assert_string_equal(diff.rows[i].stack, due[i].stack);
-        assert_true(diff.rows[i].change_bytes == due[i].change);
-    }
-    assert_true(diff.change_bytes == 250);
-    assert_true(diff.rows[1].change_error > 4.99 && diff.rows[1].change_error < 5.01);
-    mw_diff_free(&diff);
-    mw_folded_free(&before);
-    mw_folded_free(&after);
-}
-
-/* ---- files ---- */
-
-static void a_file_is_written_whole_or_not_at_all(void **state)
-{
-    struct mw_error error = {0};
-    struct stat status;
-    const char *path = scratch_path(*state, "heap.pb.gz");
-    mode_t mask = umask(027);
-    assert_true(mw_outfile_write(path, "first", 5, &error));
-    assert_true(mw_outfile_write(path, "second", 6, &error));
-    umask(mask);
-    assert_string_equal(scratch_read(path), "second");
-    assert_return_code(stat(path, &status), 0);
-    assert_int_equal(status.st_mode & 0777, 0640); /* as any file */
-    assert_int_equal(status.st_nlink, 1);
-    assert_false(mw_outfile_write(scratch_path(*state, "nowhere/heap.pb.gz"), "x", 1, &error));
-    assert_int_equal(error.errno_value, ENOENT);
-    CHECK_HAS("the path is named", error.text, "nowhere/heap.pb.gz");
-    assert_return_code(mkdir(scratch_path(*state, "dir"), 0755), 0);
-    assert_false(mw_outfile_write(scratch_path(*state, "dir"), "x", 1, &error));
-    assert_int_equal(error.errno_value, EISDIR);
-}
-
-static void what_is_no_file_is_written_into(void **state)
-{
-    struct mw_error error = {0};
-    struct stat status;
-    char read_back[8] = "";
-    const char *path = scratch_path(*state, "fifo");
-    assert_return_code(mkfifo(path, 0600), 0);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    assert_true(mw_outfile_write(path, "bytes", 5, &error));
-    assert_int_equal(read(fd, read_back, sizeof read_back), 5);
-    assert_string_equal(read_back, "bytes");
-    close(fd);
-    assert_return_code(stat(path, &status), 0);
-    assert_true(S_ISFIFO(status.st_mode));
-    assert_true(mw_outfile_write("/dev/null", "x", 1, &error));
-    assert_false(mw_outfile_write("/dev/full", "x", 1, &error));
-    assert_int_equal(error.errno_value, ENOSPC);
-}
-
-#define WITH_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,9 +368,6 @@ int main(void)
         cmocka_unit_test(what_was_written_is_read_as_it_was),
         cmocka_unit_test(damaged_files_are_refused_or_in_bounds),
         cmocka_unit_test(others_profiles_are_refused),
-        cmocka_unit_test(what_grew_most_comes_first_and_what_shrank_most_last),
-        WITH_SCRATCH(a_file_is_written_whole_or_not_at_all),
-        WITH_SCRATCH(what_is_no_file_is_written_into),
     };
     return cmocka_run_group_tests_name("pprof", tests, prepare, NULL);
 }
