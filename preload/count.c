@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "good_size.h"
 #include "heap_profile.h"
 #include "real.h"
 #include "trim.h"
@@ -18,9 +19,13 @@
 #define HEADER_GRANT (16 * (MW_ALLOCATED_CLASSES - 1))
 #define USABLE_GRANT (8 * (MW_ALLOCATED_CLASSES - 1))
 
-/* Blocks of a smaller usable size are freed on the fast path. */
-#define HEADER_LOOKED_AT_BYTES (16 * MW_THREADS_FAST_FREED_CLASSES - 8)
-#define USABLE_LOOKED_AT_BYTES (8 * MW_THREADS_FAST_FREED_CLASSES)
+/* Blocks of these classes on are freed the slow way, for they may be sampled ones: from some 1 KiB on. glibc's tcache
+ * ends right there: where it holds nothing a free costs more anyway, and sampled blocks of just that size are still
+ * cheap to have. */
+#define HEADER_TAIL_CLASS 65
+#define USABLE_TAIL_CLASS 129
+#define HEADER_TAIL_BYTES (16 * HEADER_TAIL_CLASS - 8) /* the least usable size of such a block */
+#define USABLE_TAIL_BYTES (8 * USABLE_TAIL_CLASS)
 
 uintptr_t mw_count_header_from = UINTPTR_MAX;
 
@@ -45,7 +50,7 @@ static bool has_header(const void *block)
     return (uintptr_t)block >= mw_count_header_from;
 }
 
-static struct mw_seen look_at_size(void *block)
+static inline __attribute__((always_inline)) struct mw_seen look_at_size(void *block)
 {
     if (has_header(block)) {
         uint64_t header = mw_header(block);
@@ -62,9 +67,9 @@ static void *tail_of(void *block, uint64_t whole_bytes)
     return (char *)block + whole_bytes - MW_PROFILE_TAIL_BYTES;
 }
 
-struct mw_seen mw_count_look(void *block)
+/* Of a block whose size has been looked at. */
+static struct mw_seen look_for_tail(void *block, struct mw_seen seen)
 {
-    struct mw_seen seen = look_at_size(block);
     uint64_t tail;
     if (LIKELY(seen.class < tails_from) || seen.usable_bytes < sizeof tail)
         return seen;
@@ -75,6 +80,11 @@ struct mw_seen mw_count_look(void *block)
         seen.usable_bytes -= MW_PROFILE_TAIL_BYTES;
     }
     return seen;
+}
+
+struct mw_seen mw_count_look(void *block)
+{
+    return look_for_tail(block, look_at_size(block));
 }
 
 /* number 0 takes the tail off. */
@@ -95,7 +105,7 @@ static bool has_room(struct mw_seen seen, size_t size)
 /* The same block once more, larger; the old one is gone then. NULL: there is none, and the old one stays. */
 static void *allocate_roomy(void *block, struct mw_asked asked)
 {
-    size_t least = has_header(block) ? HEADER_LOOKED_AT_BYTES : USABLE_LOOKED_AT_BYTES;
+    size_t least = has_header(block) ? HEADER_TAIL_BYTES : USABLE_TAIL_BYTES;
     size_t size;
     void *roomy;
     if (__builtin_add_overflow(asked.size, MW_PROFILE_TAIL_BYTES, &size))
@@ -177,16 +187,38 @@ void *mw_count_allocated_slow(void *block, struct mw_asked asked)
     return block;
 }
 
-void *mw_count_allocated_other(void *block, struct mw_asked asked)
+/* Usable sizes by request, in steps of 8 bytes, of allocators that promise them (good_size.h); 0: not known yet. */
+#define KNOWN_REQUEST_BYTES 1024
+static uint16_t known_usable[KNOWN_REQUEST_BYTES / 8 + 1];
+
+static uint16_t *known_place(struct mw_asked asked)
+{
+    bool is_plain = asked.how == MW_ASKED_PLAIN || asked.how == MW_ASKED_ZEROED;
+    return is_plain && asked.size <= KNOWN_REQUEST_BYTES ? &known_usable[(asked.size + 7) / 8] : NULL;
+}
+
+/* weight: that has been taken from the countdown; 0: none yet. */
+static __attribute__((noinline)) void *count_allocated_elsewhere(void *block, struct mw_asked asked, uint64_t weight)
 {
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
         return block;
     struct mw_seen seen = look_at_size(block);
+    uint16_t *known = known_place(asked);
+    if (known && !*known && seen.class < MW_ALLOCATED_CLASSES && mw_good_size(asked.size) == seen.usable_bytes)
+        *known = (uint16_t)seen.usable_bytes;
+    bool is_below = weight || mw_counter_take(&mw_thread.counters->countdown, seen.usable_bytes);
+    return count_allocated(block, asked, seen, seen.usable_bytes, is_below);
+}
+
+void *mw_count_allocated_other(void *block, struct mw_asked asked)
+{
+    const uint16_t *known = known_place(asked);
+    if (UNLIKELY(!block) || UNLIKELY(!known) || UNLIKELY(!*known))
+        return count_allocated_elsewhere(block, asked, 0);
     struct mw_counters *counters = mw_thread.counters;
-    bool is_below = mw_counter_take(&counters->countdown, seen.usable_bytes);
-    if (UNLIKELY(is_below) || UNLIKELY(seen.class >= MW_ALLOCATED_CLASSES))
-        return count_allocated(block, asked, seen, seen.usable_bytes, is_below);
-    mw_counter_add(&counters->allocated[seen.class], 1);
+    if (UNLIKELY(mw_counter_take(&counters->countdown, *known)))
+        return count_allocated_elsewhere(block, asked, *known);
+    mw_counter_add(&counters->allocated[*known >> 3], 1);
     return block;
 }
 
@@ -202,9 +234,9 @@ static void count_freed(struct mw_seen seen)
 }
 
 /* Looks at a block that is about to be gone, and takes its tail off: whoever has the memory next must not find it. */
-static struct mw_seen take_off(void *block)
+static struct mw_seen take_off(void *block, struct mw_seen size)
 {
-    struct mw_seen seen = mw_count_look(block);
+    struct mw_seen seen = look_for_tail(block, size);
     if (UNLIKELY(seen.number))
         put_tail(block, seen.usable_bytes + MW_PROFILE_TAIL_BYTES, 0);
     return seen;
@@ -227,21 +259,31 @@ static inline bool count_freed_plain(void *block)
     return true;
 }
 
-enum mw_freed mw_count_freed_other(void *block)
+static __attribute__((noinline)) enum mw_freed count_freed_slowly(void *block, struct mw_seen size)
 {
-    if (LIKELY(has_header(block)) && LIKELY(count_freed_plain(block)))
-        return MW_FREED_BLOCK;
-    if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
-        return MW_FREED_NOTHING;
-    struct mw_seen seen = take_off(block);
+    struct mw_seen seen = take_off(block, size);
     count_freed(seen);
     mw_trim_serve();
     return seen.number ? MW_FREED_SAMPLED : MW_FREED_BLOCK;
 }
 
+enum mw_freed mw_count_freed_other(void *block)
+{
+    if (has_header(block) && LIKELY(count_freed_plain(block)))
+        return MW_FREED_BLOCK;
+    if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
+        return MW_FREED_NOTHING;
+    struct mw_seen size = look_at_size(block);
+    struct mw_counters *counters = mw_thread.counters;
+    if (UNLIKELY(size.class >= counters->freed_classes))
+        return count_freed_slowly(block, size);
+    mw_counter_add(&counters->freed[size.class], 1);
+    return MW_FREED_BLOCK;
+}
+
 struct mw_seen mw_count_before_resize(void *block)
 {
-    return take_off(block);
+    return take_off(block, look_at_size(block));
 }
 
 void *mw_count_resized(struct mw_seen old, void *block, void *moved, size_t size)
@@ -311,7 +353,7 @@ static int padded_posix_memalign(void **out, size_t alignment, size_t size)
 void mw_count_allow_samples(void)
 {
     if (!mw_count_is_under_valgrind())
-        tails_from = MW_THREADS_FAST_FREED_CLASSES;
+        tails_from = mw_count_header_from == UINTPTR_MAX ? USABLE_TAIL_CLASS : HEADER_TAIL_CLASS;
 }
 
 void mw_count_be_exact(void)
@@ -388,10 +430,11 @@ static bool headers_fit(void)
 void mw_count_start(void)
 {
     if (headers_fit()) {
-        mw_threads_measure((struct mw_measure){.scale_bytes = 16, .overhead_bytes = 8}, HEADER_GRANT);
+        mw_threads_measure((struct mw_measure){.scale_bytes = 16, .overhead_bytes = 8}, HEADER_GRANT,
+                           HEADER_TAIL_CLASS);
         __atomic_store_n(&mw_count_header_from, 1, __ATOMIC_RELEASE);
     } else {
-        mw_threads_measure((struct mw_measure){.scale_bytes = 8}, USABLE_GRANT);
+        mw_threads_measure((struct mw_measure){.scale_bytes = 8}, USABLE_GRANT, USABLE_TAIL_CLASS);
     }
 }
 

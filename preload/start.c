@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "count.h"
+#include "good_size.h"
 #include "heap_profile.h"
 #include "maps.h"
 #include "memory_limit.h"
@@ -87,6 +88,7 @@ __attribute__((constructor)) static void start(void)
     mw_real_resolve();
     mw_real_find_sized();
     mw_real_survey();
+    mw_good_size_start();
     mw_options_parse(&options, environ, say, NULL);
     int store_error = mw_store_start(&options);
     mw_count_read_environment(environ);

@@ -19,6 +19,7 @@ __thread struct mw_thread mw_thread = {.counters = &mw_threads_nobody};
 static uint64_t free_slots; /* index of the first free slot, 0: none; above it, 32 bits that change with each change */
 static pthread_key_t end_key;
 static bool end_key_made;
+static uint64_t freed_classes; /* of threads that begin */
 static bool is_exact;
 
 static struct mw_segment_slot *slot_at(uint32_t index)
@@ -121,7 +122,7 @@ static bool begin_thread(void)
     if (!counters->random) { /* the slot's first thread */
         counters->random = (mw_clock_ns(CLOCK_MONOTONIC) ^ (uint64_t)(uintptr_t)counters << 16) | 1;
         counters->sample_left = mw_sampler_next(&counters->random);
-        counters->freed_classes = is_exact ? 0 : MW_THREADS_FAST_FREED_CLASSES;
+        counters->freed_classes = is_exact ? 0 : freed_classes;
     }
     mw_thread.counters = counters;
     if (end_key_made) {
@@ -179,8 +180,9 @@ bool mw_threads_index(uint32_t *index)
     return true;
 }
 
-void mw_threads_measure(struct mw_measure chosen, int64_t grant)
+void mw_threads_measure(struct mw_measure chosen, int64_t grant, uint64_t fast_freed_classes)
 {
+    freed_classes = fast_freed_classes;
     mw_store.header->measure = chosen;
     __atomic_store_n(&mw_threads_grant, grant, __ATOMIC_RELAXED);
 }

@@ -17,10 +17,6 @@
 
 #include "counters.h"
 
-/* Blocks of these classes on are freed the slow way, for they may be sampled ones (count.h). glibc's tcache ends right
- * here: where it holds nothing a free costs more anyway, and sampled blocks of this very class are still cheap. */
-#define MW_THREADS_FAST_FREED_CLASSES 65
-
 /* All of a thread's state, in the static TLS block: small, without a destructor. */
 struct mw_thread {
     struct mw_counters *counters; /* never NULL; until the thread has begun, and after its end, mw_threads_nobody */
@@ -70,8 +66,9 @@ void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes);
 /* Which slot this thread has. False: none of its own. */
 bool mw_threads_index(uint32_t *index);
 
-/* What the classes mean and how much weight the fast path may count. Before the first call is counted. */
-void mw_threads_measure(struct mw_measure measure, int64_t grant);
+/* What the classes mean, how much weight the fast path may count, and classes of which it may count frees. Before the
+ * first call is counted. */
+void mw_threads_measure(struct mw_measure measure, int64_t grant, uint64_t freed_classes);
 
 /* From now on no fast path counts more than that weight at a time. */
 void mw_threads_lower_grant(int64_t grant);

@@ -87,7 +87,7 @@ static int start_threads(void **state)
 {
     static const struct mw_options options = {.directory = MW_SEGMENT_DIRECTORY, .run = ""};
     (void)state;
-    mw_threads_measure((struct mw_measure){.scale_bytes = 8}, GRANT);
+    mw_threads_measure((struct mw_measure){.scale_bytes = 8}, GRANT, MW_FREED_CLASSES);
     count_allocated(16); /* this thread has allocated before the library starts */
     if (mw_store_start(&options))
         return -1;

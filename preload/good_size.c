@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "good_size.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "real.h"
+
+static size_t (*with_flags)(size_t size, int flags);
+static size_t (*plain)(size_t size);
+
+/* In the allocator's own module: another one's says nothing of it. */
+static void *find(const char *name)
+{
+    void *found = mw_real_find(name);
+    if (!found) {
+        dlerror(); /* tells the message, … */
+        dlerror(); /* … and frees it */
+    }
+    bool is_its_own = (uintptr_t)found - mw_real_surveyed.allocator_start <
+                      mw_real_surveyed.allocator_end - mw_real_surveyed.allocator_start;
+    return is_its_own ? found : NULL;
+}
+
+/* tcmalloc gives a block that it samples for itself more than it says. */
+static bool samples_itself(void)
+{
+    const char *parameter = getenv("TCMALLOC_SAMPLE_PARAMETER");
+    return parameter && *parameter && strcmp(parameter, "0") != 0;
+}
+
+void mw_good_size_start(void)
+{
+    void *found = samples_itself() ? NULL : find("nallocx"); /* jemalloc, gperftools' tcmalloc */
+    if (found)
+        memcpy(&with_flags, &found, sizeof found);
+    found = find("mi_good_size"); /* mimalloc */
+    if (found)
+        memcpy(&plain, &found, sizeof found);
+}
+
+size_t mw_good_size(size_t size)
+{
+    return size == 0 ? 0 : with_flags ? with_flags(size, 0) : plain ? plain(size) : 0;
+}
