@@ -5,7 +5,6 @@ PROFILE_RUNS: how often the sampled profiles are taken (100 shows their mean to 
 PROFILE_KILLS: how often a process is killed in the midst of an allocation storm.
 """
 
-import ctypes
 import math
 import os
 import pathlib
@@ -21,7 +20,7 @@ import unittest
 import pprof
 from harness import (BUILD, LAUNCHER, Scenario, can_make_groups, json_lines, left_groups, main, program, run, signal, start,
                      statistics, wait_until)
-from segment import ENDED, Segment
+from segment import ENDED, TRUNCATED, Segment
 
 MEMWATCH = BUILD / "agent" / "memwatch"
 RUNS = int(os.environ.get("PROFILE_RUNS", "6"))
@@ -340,6 +339,337 @@ class Kills(Segments):
             else:
                 Segment(path).check(threads=2)
             path.unlink()
+
+
+# ---- strange stacks ----
+
+class Strange(Segments):
+    BLOCKS = 400
+
+    def take(self, way, **options):
+        """Runs one of the ways; returns its heap's stacks, by the names from the outside in: blocks."""
+        result = run([program("strange"), way], options=self.options(**options))
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (-signal.SIGKILL, b"done\n", b""), way)
+        segment = Segment(self.the_segment())
+        # where there are neither tables nor frame pointers, a word that looks like one is followed
+        segment.check(threads=0, code_everywhere=way != "bare")
+        stacks = [(names, value) for names, value in folded(self.the_segment(), "--objects") if names[-1] != "[mmap]"]
+        self.the_segment().unlink()
+        return segment, stacks
+
+    def test_no_stack_does_harm_and_who_allocates_is_known_of_each(self):
+        allocating = {"coroutine": "allocate_in_coroutine", "handler": "allocate_in_handler", "bare": "allocate_bare",
+                      "small": "allocate_at_the_end", "deep": "allocate_deep"}
+        for way, function in allocating.items():
+            for options in ({"sample": 1}, {"sample": 1, "unwind": "fp"}, {"sample": 64}, {"sample": "off"}):
+                with self.subTest(way=way, options=options):
+                    _, stacks = self.take(way, **options)
+                    blocks = sum(value for names, value in stacks if names[-1] == function)
+                    self.assertEqual(blocks, 0 if options["sample"] == "off" else self.BLOCKS)
+
+    def test_a_stack_of_its_own_is_followed_to_its_end_and_no_further(self):
+        _, stacks = self.take("coroutine", sample=1)
+        for names, _ in stacks:
+            self.assertEqual(names[-2:], ["run_coroutine", "allocate_in_coroutine"])
+            self.assertLessEqual(len(names), 3)
+
+    def test_a_handler_on_its_own_stack_is_followed_into_what_it_interrupted(self):
+        _, stacks = self.take("handler", sample=1)
+        (names, _), = stacks
+        interrupted = names.index("interrupt")
+        self.assertEqual(names[interrupted - 2:interrupted], ["main", "handler"])
+        self.assertEqual(names[-2:], ["handle", "allocate_in_handler"])
+
+    def test_of_more_frames_than_are_kept_the_inner_ones_are_and_it_says_so(self):
+        segment, stacks = self.take("deep", sample=1)
+        for names, _ in stacks:
+            self.assertEqual(len(names), 64)
+        for stack in segment.heap_stacks():
+            self.assertTrue(stack.flags & TRUNCATED)
+
+    def test_a_walk_that_is_remembered_comes_to_the_same_stacks(self):
+        # in the exact mode a thread's walks are compared to its last one
+        for way in ("coroutine", "bare", "deep"):
+            shapes = []
+            for sample in (1, 64):
+                segment, _ = self.take(way, sample=sample)
+                shapes.append(sorted((stack.depth, stack.flags, stack.allocated_samples) for stack in segment.heap_stacks()))
+            self.assertEqual(shapes[0], shapes[1], way)
+
+
+# ---- processes that come and go ----
+
+class Processes(Segments):
+    def test_a_child_has_its_parents_profile_and_goes_its_own_way(self):
+        with start([program("forks")], options=self.options(sample=1)) as process:
+            truth = {}
+            for _ in range(6):
+                pid, line = process.stdout.readline().decode().split(" ", 1)
+                truth.setdefault(int(pid), []).append(Truth(line))
+            self.assertEqual(len(truth), 2)
+            (child,) = set(truth) - {process.pid}
+            for pid, sites in truth.items():
+                for value, options in (("live_bytes", []), ("live_blocks", ["--objects"]), ("allocated_bytes", ["--alloc"])):
+                    stacks = folded(pid, *options)
+                    self.assertEqual({site.name: of_site(stacks, site.name) for site in sites},
+                                     {site.name: getattr(site, value) for site in sites}, value)
+            parents, childs = Segment(self.segment(process.pid)), Segment(self.segment(child))
+            self.assertEqual((parents.parent_pid, childs.parent_pid), (0, process.pid))
+            for pid, segment in ((process.pid, parents), (child, childs)):
+                self.assertEqual((segment.pid, segment.comm), (pid, "forks"))
+                segment.check(threads=0)
+
+    def test_what_ends_by_itself_leaves_no_file(self):
+        scripts = ("exit 3", "true; /bin/true; (exit 4); exec /bin/true", "true | cat & wait",
+                   f"exec {PYTHON} -c 'import os; os.fork() or os._exit(0); os.wait()'",
+                   f"{PYTHON} -c 'import subprocess; subprocess.run([\"true\"]); subprocess.run([\"true\"], preexec_fn=int)'",
+                   f"{PYTHON} -c 'import os; os.posix_spawn(\"/bin/true\", [\"true\"], os.environ); os.wait()'",
+                   f"exec {program('sites')} exit >/dev/null")
+        for script in scripts:
+            run(["sh", "-c", script], options=self.options())
+            self.assertEqual(self.segments(), [], script)
+        self.assertTrue(self.place.exists(), "nothing was ever there, so this test tests nothing")
+
+    def test_what_it_executes_has_the_file_from_then_on(self):
+        with start(["sh", "-c", "exec sleep 1000"], options=self.options()) as process:
+            wait_until(lambda: [s for s in self.segments() if Segment(s).comm == "sleep"], "the new image's segment")
+            self.assertEqual(self.segments(), [self.segment(process.pid)])
+
+    def test_what_is_killed_leaves_it_and_so_does_what_is_to_keep_it(self):
+        run(["sh", "-c", "kill -TERM $$"], options=self.options())
+        self.the_segment().unlink()
+        for command in (["true"], ["sh", "-c", "exit 5"], [PYTHON, "-c", "import os; os._exit(6)"]):
+            result = run(command, options=self.options(keep="yes"))
+            segment = Segment(self.the_segment())
+            self.assertEqual((segment.state, segment.exited_status), (ENDED, result.returncode))
+            self.assertIn("live heap", memwatch("report", self.the_segment()))
+            self.the_segment().unlink()
+
+    def test_of_many_dead_ones_the_newest_are_kept(self):
+        for _ in range(75):
+            run(["sh", "-c", "kill -9 $$"], options=self.options())
+        self.assertLessEqual(len(self.segments()), 65)
+        self.assertGreaterEqual(len(self.segments()), 32)
+
+
+# ---- bad places ----
+
+class Places(Segments):
+    def unharmed(self, command=None, preexec=None, **options):
+        """The program does what it does without us. Returns what was said on standard error."""
+        command = command or [program("sites"), "exit"]
+        plain = run(command, preload=False)
+        result = run(command, options=self.options(**options), preexec_fn=preexec)
+        self.assertEqual(result.returncode, plain.returncode, result.stderr)
+        self.assertEqual([line.split()[0] for line in result.stdout.splitlines()],
+                         [line.split()[0] for line in plain.stdout.splitlines()])
+        return result.stderr.decode()
+
+    def small_place(self, size):
+        """A file system of that size; returns its directory."""
+        place = self.directory / size
+        place.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place], capture_output=True, check=False)
+        if mounted.returncode:
+            self.skipTest("no file system can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "-l", place], check=True)
+        return place
+
+    def test_where_there_is_no_room_the_program_is_not_harmed_and_what_is_missing_is_counted(self):
+        for size in ("4K", "64K", "128K", "256K", "1M"):
+            place = self.small_place(size)
+            for sample in (1, "64K"):
+                with self.subTest(size=size, sample=sample):
+                    self.assertEqual(self.unharmed(dir=place, sample=sample), "")
+                    self.assertEqual(list(place.glob("*/*")), [], "it has ended")
+        for size in ("64K", "128K", "256K"):
+            place = self.directory / size
+            result = run([program("sites"), "die"], options=self.options(dir=place, sample=1))
+            self.assertEqual(result.returncode, -signal.SIGKILL)
+            for path in place.glob("*/*.mw"):
+                segment = Segment(path)
+                segment.check(threads=0)
+                missing = sum(site.live_bytes for site in truth_of(result.stdout)) - sum(v for _, v in folded(path))
+                self.assertGreater(missing, 0)
+                self.assertGreater(segment.dropped_stacks, 0)
+                self.assertGreaterEqual(segment.dropped_bytes, missing)
+                self.assertRegex(memwatch("report", path), r"missing for want of room: .* \d+ stacks")
+
+    def test_a_place_that_fills_up_under_the_program_does_it_no_harm(self):
+        place = self.small_place("2M")
+        with start([program("storm"), "8"], options=self.options(dir=place, sample="2K", interval="10ms")) as process:
+            self.assertEqual(process.stdout.readline(), b"ready\n")
+            with open(place / "filler", "wb", buffering=0) as filler:
+                try:
+                    while True:
+                        filler.write(bytes(4096))
+                except OSError:
+                    pass
+            path, = place.glob("*/*.mw")
+            wait_until(lambda: Segment(path).dropped_stacks + Segment(path).dropped_samples if self.stopped(process) else None,
+                       "something found no room")
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.3)  # it lives on, and that takes time
+            self.assertIsNone(process.poll())
+            process.kill()
+            process.wait(30)
+        Segment(path).check(threads=17)
+
+    def stopped(self, process):
+        """Lets it run for a moment and stops it, so that what it writes can be read at leisure."""
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.02)  # the moment
+        process.send_signal(signal.SIGSTOP)
+        stat = pathlib.Path(f"/proc/{process.pid}/stat")
+        return wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "it stops")
+
+    def test_a_child_that_finds_no_room_goes_on_without_a_file(self):
+        place = self.small_place("256K")
+        script = "import os\nfor n in range(20):\n    if os.fork() == 0: x = [bytes(3000) for i in range(1000)]; os._exit(0)\n"
+        self.assertEqual(self.unharmed([PYTHON, "-c", script + "for n in range(20): assert os.wait()[1] == 0\n"], dir=place,
+                                       sample=1), "")
+
+    def test_a_limit_on_the_size_of_files_is_no_signal(self):
+        for limit in (0, 4096, 1 << 20):
+            self.assertEqual(self.unharmed(preexec=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))),
+                             "", limit)
+            self.assertEqual(self.segments(), [])
+
+    def test_a_directory_that_is_not_there_or_not_to_be_written_to(self):
+        for place in (self.directory / "nowhere", "/proc", "/dev/null"):
+            self.assertEqual(self.unharmed(dir=place), "")
+        said = run(["sleep", "0.3"], options=self.options(dir="/proc", interval="50ms", output="stderr")).stderr
+        self.assertEqual(said.count(b"no file for the segment could be had"), 1)
+
+    def test_a_directory_of_anothers_or_open_to_others_is_not_used(self):
+        if os.getuid() != 0:
+            self.skipTest("needs root to give a directory away")
+        for owner, mode in ((65534, 0o700), (0, 0o777), (0, 0o770)):
+            self.place.mkdir()
+            self.place.chmod(mode)
+            os.chown(self.place, owner, 0)
+            self.assertEqual(self.unharmed(keep="yes"), "")
+            self.assertEqual(self.segments(), [])
+            self.place.rmdir()
+
+    def test_a_link_in_the_directorys_place_is_not_followed(self):
+        victim = self.directory / "victim"
+        victim.mkdir(mode=0o700)
+        self.place.symlink_to(victim)
+        self.assertEqual(self.unharmed(keep="yes"), "")
+        self.assertEqual(list(victim.iterdir()), [])
+
+    def test_a_link_in_the_files_place_is_not_followed(self):
+        victim = self.directory / "victim"
+        victim.write_bytes(b"precious")
+        self.place.mkdir(mode=0o700)
+        # plants it under the name that its own process will use, and becomes the program
+        script = ("import os\n"
+                  "ticks = open('/proc/self/stat').read().rsplit(')', 1)[1].split()[19]\n"
+                  "space = os.readlink('/proc/self/ns/pid')[5:-1]\n"
+                  f"name = f'{self.place}/{{os.getpid()}}-{{ticks}}-{{space}}.mw'\n"
+                  f"os.symlink('{victim}', name)\n"
+                  "os.environ['LD_PRELOAD'] = os.environ.pop('LATER')\n"
+                  "os.execv('/bin/echo', ['echo', name])\n")
+        options = self.options(keep="yes")
+        result = run([PYTHON, "-c", script], preload=False, options=options, env={"LATER": str(BUILD / "preload/libmemwatch.so")})
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        self.assertEqual(victim.read_bytes(), b"precious")
+        self.assertEqual(result.stdout.decode().strip(), str(self.the_segment()))
+        self.assertFalse(self.the_segment().is_symlink())
+
+
+# ---- a process that runs ----
+
+class Live(Segments):
+    def setUp(self):
+        super().setUp()
+        self.lines = self.directory / "lines"
+
+    def hoard(self, how, **options):
+        """A process that hoards memory."""
+        options = {"limit": "off", "format": "json", "output": self.lines, "interval": "24h"} | options
+        process = start([program("hoard"), how], options=self.options(**options))
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        return process
+
+    def stats(self, pid):
+        return json_lines(memwatch("stats", "--json", pid))[0]
+
+    def test_it_trims_when_it_is_told_to(self):
+        with self.hoard("busy") as process:
+            said = memwatch("trim", process.pid)
+            returned = re.fullmatch(r".*: ([\d.]+) MiB came back in [\d.]+ [mu]?s\n", said)
+            self.assertTrue(returned, said)
+            self.assertGreater(float(returned[1]), 20)
+            self.assertIn('"Event":"trim"', self.lines.read_text())
+
+    def test_it_says_that_it_sleeps_and_trims_when_it_wakes_not(self):
+        with self.hoard("asleep") as process:
+            said = memwatch("trim", process.pid, check=False)
+            self.assertEqual((said.returncode, said.stdout), (1, b""))
+            self.assertIn(b"sleeps: it trims when one of its threads next calls the allocator", said.stderr)
+            self.assertEqual(memwatch("set", process.pid, "interval=50ms").count("done"), 1)
+            wait_until(lambda: statistics(self.lines), "its monitor lives on")
+
+    def test_the_interval_can_be_changed(self):
+        with self.hoard("busy") as process:
+            self.assertEqual(statistics(self.lines), [])
+            memwatch("set", process.pid, "interval=20ms")
+            wait_until(lambda: len(statistics(self.lines)) >= 10, "lines at the new interval")
+            memwatch("set", process.pid, "interval=24h")
+            count = len(statistics(self.lines))
+            time.sleep(0.3)  # in which there would be fifteen
+            self.assertLessEqual(len(statistics(self.lines)), count + 1)
+
+    def test_a_limit_can_be_set_and_is_kept(self):
+        with self.hoard("busy", interval="50ms") as process:
+            before = self.stats(process.pid)
+            self.assertEqual((before["NumTrim"], before["NextTrim"]), (0, 0))
+            memwatch("set", process.pid, "limit=20M")
+            wait_until(lambda: self.stats(process.pid)["NumTrim"], "a trim past the limit")
+            after = wait_until(lambda: (s := self.stats(process.pid))["RSS"] < before["RSS"] - (20 << 20) and s, "less memory")
+            self.assertEqual(after["NextTrim"], 20 << 20)
+
+    def test_the_sampling_can_be_changed(self):
+        def samples():
+            text = memwatch("profile", "--folded", "--alloc", process.pid)
+            return len(re.findall(r"allocate_while_busy", text)), sum(
+                values["alloc_objects"] for values in [])
+        del samples
+        with self.hoard("busy", sample="off") as process:
+            self.assertEqual(memwatch("profile", "--folded", "--alloc", process.pid), "")
+            memwatch("set", process.pid, "sample=4K")
+            wait_until(lambda: "allocate_while_busy" in memwatch("profile", "--folded", "--alloc", process.pid), "samples")
+            memwatch("set", process.pid, "sample=off")
+            def allocated():
+                return of_site(folded(process.pid, "--alloc"), "allocate_while_busy")
+            wait_until(lambda: allocated() == (time.sleep(0.1), allocated())[1], "no more of them")
+
+    def test_all_at_once_and_what_is_wrong_is_told(self):
+        with self.hoard("busy") as process:
+            memwatch("set", process.pid, "interval=1s", "limit=1G", "sample=1M")
+            self.assertEqual(self.stats(process.pid)["NextTrim"], 1 << 30)
+            for word in ("interval=1ns", "sample=1", "limit=much", "colour=red"):
+                self.assertEqual(memwatch("set", process.pid, word, check=False).returncode, 2)
+
+    def test_it_is_listed_alive_and_dead_until_it_is_swept_away(self):
+        def listed(*options):
+            os.environ["MEMWATCH_DIR"] = str(self.directory)
+            self.addCleanup(os.environ.pop, "MEMWATCH_DIR", None)
+            result = run([str(MEMWATCH), "ps", "--json", *options], preload=False, options={"dir": self.directory})
+            return {row["Pid"]: row for row in json_lines(result.stdout)}
+        with self.hoard("asleep") as process:
+            row = listed()[process.pid]
+            self.assertEqual((row["Comm"], row["Program"], row["Segment"]),
+                             ("hoard", program("hoard"), str(self.segment(process.pid))))
+            self.assertNotEqual(row["State"], "dead")
+            process.kill()
+            process.wait(30)
+        self.assertNotIn(process.pid, listed())
+        self.assertEqual(listed("--all")[process.pid]["State"], "dead")
+        listed("--sweep")
+        self.assertEqual(self.segments(), [])
 
 
 if __name__ == "__main__":
