@@ -197,6 +197,7 @@ static void look_at_control(uint64_t now_ns)
     obey(what);
     int error = 0;
     if (what & MW_SEGMENT_ASK_TRIM) {
+        mw_readings_take(&monitor.probe, &monitor.stats); /* what it has now, not at the last step */
         error = ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .is_controls = true});
         if (!error)
             return;
