@@ -7,15 +7,19 @@ MEMWATCH_BUILD names the build directory.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
 
 BUILD = pathlib.Path(os.environ["MEMWATCH_BUILD"]).resolve()
 LIBRARY = BUILD / "preload" / "libmemwatch.so"
 LAUNCHER = BUILD / "agent" / "memwatch-run"
+MEMWATCH = BUILD / "agent" / "memwatch"
 DEADLINE_S = 60
+SHARED_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps nginx, also from a user's shell
 
@@ -44,6 +48,14 @@ def run(command, *, preload=True, options=None, deadline=DEADLINE_S, **popen):
     extra = popen.pop("env", {})
     return subprocess.run(command, env=environment(preload, **(options or {})) | extra, capture_output=True,
                           timeout=deadline, check=False, **popen)
+
+
+def memwatch(*arguments, check=True):
+    """Runs the tool; returns its output, or the whole result where it may fail."""
+    result = run([str(MEMWATCH), *map(str, arguments)], preload=False)
+    if check and (result.returncode or result.stderr):
+        raise AssertionError(f"memwatch {arguments}: {result.returncode}, {result.stderr}")
+    return result.stdout.decode() if check else result
 
 
 def start(command, *, preload=True, options=None, **popen):
@@ -124,6 +136,29 @@ class Scenario(unittest.TestCase):
     maxDiff = None
 
 
+class Segments(Scenario):
+    """With a directory of its own for the segments."""
+
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="memwatch-test-", dir=SHARED_MEMORY))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.place = self.directory / f"memwatch-{os.getuid()}"
+
+    def options(self, **options):
+        return {"dir": self.directory, "output": "none"} | options
+
+    def segments(self):
+        return sorted(self.place.glob("*.mw"))
+
+    def segment(self, pid):
+        return wait_until(lambda: next(iter(self.place.glob(f"{pid}-*.mw")), None), f"the segment of {pid}")
+
+    def the_segment(self):
+        segments = self.segments()
+        self.assertEqual(len(segments), 1)
+        return segments[0]
+
+
 def main():
     """Runs the scenarios of the calling file. A skip is not silent: it is shouted at the end."""
     program = unittest.main(verbosity=2, exit=False)
@@ -132,5 +167,6 @@ def main():
     raise SystemExit(not program.result.wasSuccessful())
 
 
-__all__ = ["BUILD", "DEADLINE_S", "LAUNCHER", "LIBRARY", "Scenario", "can_make_groups", "environment", "json_lines",
-           "left_groups", "main", "memory_group", "program", "run", "signal", "start", "statistics", "wait_until"]
+__all__ = ["BUILD", "DEADLINE_S", "LAUNCHER", "LIBRARY", "MEMWATCH", "Scenario", "Segments", "can_make_groups", "environment",
+           "json_lines", "left_groups", "main", "memory_group", "memwatch", "program", "run", "signal", "start", "statistics",
+           "wait_until"]

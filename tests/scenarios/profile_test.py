@@ -13,52 +13,18 @@ import re
 import resource
 import shutil
 import subprocess
-import tempfile
 import time
 import unittest
 
 import pprof
-from harness import (BUILD, LAUNCHER, Scenario, can_make_groups, json_lines, left_groups, main, program, run, signal, start,
-                     statistics, wait_until)
+from harness import (BUILD, LAUNCHER, MEMWATCH, Segments, can_make_groups, json_lines, left_groups, main, memwatch, program,
+                     run, signal, start, statistics, wait_until)
 from segment import ENDED, TRUNCATED, Segment
 
-MEMWATCH = BUILD / "agent" / "memwatch"
 RUNS = int(os.environ.get("PROFILE_RUNS", "6"))
 KILLS = int(os.environ.get("PROFILE_KILLS", "60"))
 PYTHON = shutil.which("python3", path="/usr/bin:/bin")
-SHARED_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def memwatch(*arguments, check=True):
-    """Runs the tool; returns its output, or the whole result where it may fail."""
-    result = run([str(MEMWATCH), *map(str, arguments)], preload=False)
-    if check and (result.returncode or result.stderr):
-        raise AssertionError(f"memwatch {arguments}: {result.returncode}, {result.stderr}")
-    return result.stdout.decode() if check else result
-
-
-class Segments(Scenario):
-    """With a directory of its own for the segments."""
-
-    def setUp(self):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="memwatch-test-", dir=SHARED_MEMORY))
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.place = self.directory / f"memwatch-{os.getuid()}"
-
-    def options(self, **options):
-        return {"dir": self.directory, "output": "none"} | options
-
-    def segments(self):
-        return sorted(self.place.glob("*.mw"))
-
-    def segment(self, pid):
-        return wait_until(lambda: next(iter(self.place.glob(f"{pid}-*.mw")), None), f"the segment of {pid}")
-
-    def the_segment(self):
-        segments = self.segments()
-        self.assertEqual(len(segments), 1)
-        return segments[0]
 
 
 # ---- who holds what ----
