@@ -147,7 +147,8 @@ class Segment:
         5. Where every block is followed, the profile and the threads' counters, which are written apart from each other,
            have the same number of live blocks, but for those under way; blocks_before are from before the profile.
         6. What sampling has chosen is in the profile, or was dropped and counted, or is under way.
-        7. Frames are in modules that are known. (Not those of code that is compiled at run time: here is none.)
+        7. Frames are in modules that are known, where all modules found room. (Not those of code that is compiled at run
+           time: here is none.)
         """
         assert self.version == 1 and self.state in (STARTING, RUNNING, ENDED)
         # 1
@@ -188,6 +189,6 @@ class Segment:
         if self.sample_mean_bytes > 1:
             assert noted + self.dropped_samples + self.dropped_stacks <= self.chosen
         # 7
-        for stack in self.stacks.values() if code_everywhere else ():
+        for stack in self.stacks.values() if code_everywhere and not self.dropped_modules else ():
             for frame in stack.frames:
                 assert any(module.start <= frame - 1 < module.end for module in self.modules), f"{frame:#x} in no module"
