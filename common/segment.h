@@ -245,7 +245,7 @@ static_assert(offsetof(struct mw_segment_header, state) == 1280, "");
 static_assert(offsetof(struct mw_segment_header, samples_used) == 1472, "");
 static_assert(offsetof(struct mw_segment_header, dropped_samples) == 1536, "");
 static_assert(sizeof(struct mw_segment_control) == 120, "");
-static_assert(sizeof(struct mw_segment_snapshot) == 4816, "a new statistic is a new version");
+static_assert(sizeof(struct mw_segment_snapshot) == 4824, "a new statistic is a new version");
 static_assert(sizeof(struct mw_segment_event) == 64, "");
 static_assert(sizeof(struct mw_segment_row) == 64, "");
 static_assert(sizeof(struct mw_segment_module) == 480, "");

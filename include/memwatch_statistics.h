@@ -54,7 +54,8 @@
     X(uint64_t, CgroupOOMKills,   counter, count,   "processes of the cgroup that the OOM killer took") \
     X(double,   Pressure,         gauge,   ratio,   "share of the last 10 s in which some task waited for memory (PSI some avg10)") \
     X(uint64_t, OutputDrops,      counter, count,   "lines that could not be written") \
-    X(uint64_t, Samples,          counter, objects, "heap blocks that sampling has chosen (MEMWATCH_SAMPLE)")
+    X(uint64_t, Samples,          counter, objects, "heap blocks that sampling has chosen (MEMWATCH_SAMPLE)") \
+    X(uint64_t, SampleDrops,      counter, objects, "of these, blocks that the profile had no room for")
 /* clang-format on */
 
 #endif

@@ -5,15 +5,14 @@
  */
 #include <unistd.h>
 
-#include "real.h"
-#include "store.h"
+#include "record.h"
 #include "syscall.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT _Noreturn void _exit(int status)
 {
-    mw_store_end(status);
+    mw_record_end(status);
     for (;;) /* what libc does */
         mw_syscall6(SYS_exit_group, status, 0, 0, 0, 0, 0);
 }

@@ -53,6 +53,8 @@ static void take_counters(struct memwatch_stats *stats)
     stats->Munmaps = maps.munmaps;
     stats->MmapDrops = maps.drops;
     stats->Samples = mw_threads_samples();
+    stats->SampleDrops =
+        mw_counter_read(&mw_store.header->dropped_samples) + mw_counter_read(&mw_store.header->dropped_stacks);
     memcpy(stats->BySize, totals.by_size, sizeof stats->BySize);
 }
 

@@ -8,8 +8,10 @@
 #include "store.h"
 #include "syscall.h"
 
-#define SECOND_NS UINT64_C(1000000000)
-#define MINUTE_NS (60 * SECOND_NS)
+#define NEAR_LIMIT    0.95 /* of the cgroup's limit, by the working set */
+#define HIGH_PRESSURE 0.10 /* of the time somebody waits for memory */
+#define SECOND_NS     UINT64_C(1000000000)
+#define MINUTE_NS     (60 * SECOND_NS)
 
 static struct {
     uint64_t second_ns; /* when the next is due */
@@ -59,10 +61,34 @@ static bool is_due(uint64_t *due_ns, uint64_t step_ns, uint64_t now_ns)
     return true;
 }
 
+/* An event when a share rises past its mark; the next only after it has been well below it. */
+static void note_rise(bool *is_above, double share, double mark, enum mw_segment_event_kind kind,
+                      const uint64_t *values, unsigned count)
+{
+    if (share >= mark && !*is_above) {
+        *is_above = true;
+        mw_record_event(kind, 0, values, count);
+    } else if (share < 0.9 * mark) {
+        *is_above = false;
+    }
+}
+
+static void note_distress(const struct memwatch_stats *stats)
+{
+    static bool is_near_limit;
+    static bool is_under_pressure;
+    const uint64_t usage[] = {stats->CgroupWorkingSet, stats->CgroupLimit};
+    const uint64_t pressure_ppm = (uint64_t)(stats->Pressure * 1e6);
+    if (stats->CgroupLimit)
+        note_rise(&is_near_limit, (double)usage[0] / (double)usage[1], NEAR_LIMIT, MW_SEGMENT_NEAR_LIMIT, usage, 2);
+    note_rise(&is_under_pressure, stats->Pressure, HIGH_PRESSURE, MW_SEGMENT_PRESSURE, &pressure_ppm, 1);
+}
+
 void mw_record_tick(const struct memwatch_stats *stats, uint64_t now_ns)
 {
     struct mw_segment_header *header = mw_store.header;
     write_snapshot(stats);
+    note_distress(stats);
     if (is_due(&next.second_ns, SECOND_NS, now_ns))
         write_row(mw_store.seconds, mw_store.seconds_capacity, &header->seconds_next, stats);
     if (is_due(&next.minute_ns, MINUTE_NS, now_ns))
@@ -72,6 +98,15 @@ void mw_record_tick(const struct memwatch_stats *stats, uint64_t now_ns)
     if (header->history_used == MW_SEGMENT_HISTORY)
         next.history_step_ns *= 2; /* the points that are there become fewer, and lie that far apart */
     mw_profile_note_history(now_ns);
+}
+
+void mw_record_end(int status)
+{
+    uint64_t value = (uint64_t)(unsigned)status;
+    if ((uint32_t)mw_sys_getpid() != mw_store.header->pid)
+        return; /* a child of vfork, in its parent's memory */
+    mw_record_event(MW_SEGMENT_EXIT, mw_store.header->pid, &value, 1);
+    mw_store_end(status);
 }
 
 void mw_record_event(enum mw_segment_event_kind kind, uint32_t thread, const uint64_t *values, unsigned count)

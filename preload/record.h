@@ -16,6 +16,9 @@
  * histories. */
 void mw_record_tick(const struct memwatch_stats *stats, uint64_t now_ns);
 
+/* The process ends by itself, with that status: tells so, and has the segment go (store.h). */
+void mw_record_end(int status);
+
 /* values: as many as the kind has (segment.h); the rest is 0. thread: whose doing it was, 0: the monitor's. */
 void mw_record_event(enum mw_segment_event_kind kind, uint32_t thread, const uint64_t *values, unsigned count);
 

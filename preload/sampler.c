@@ -75,7 +75,7 @@ int64_t mw_sampler_next(uint64_t *random)
 {
     uint64_t mean = __atomic_load_n(&mean_bytes, __ATOMIC_RELAXED);
     if (mean == 0)
-        return MW_SAMPLER_NEVER;
+        return MW_SAMPLER_LOOK_AGAIN;
     if (mean == 1)
         return 0;
     double uniform = (double)((next_random(random) >> 11) + 1) * 0x1p-53; /* in (0, 1] */

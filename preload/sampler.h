@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-#define MW_SAMPLER_NEVER (INT64_MAX / 4)
+#define MW_SAMPLER_NEVER      (INT64_MAX / 4)
+#define MW_SAMPLER_LOOK_AGAIN (INT64_C(1) << 20) /* where nothing is sampled: it may be switched on */
 
 /* 0: never; 1: every block. Before the first allocation is counted, or with the next sample of each thread. */
 void mw_sampler_set_mean(uint64_t mean_bytes);

@@ -158,10 +158,14 @@ static void sweep(const struct mw_segment_file *own, int directory)
 static int open_directory(const char *path, struct stat *st)
 {
     uint32_t user = (uint32_t)mw_syscall6(SYS_geteuid, 0, 0, 0, 0, 0, 0);
-    long made = mw_syscall6(SYS_mkdirat, AT_FDCWD, (long)path, 0700, 0, 0, 0);
-    if (made && made != -EEXIST)
-        return (int)made;
-    int fd = mw_sys_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = mw_sys_open(path, flags, 0);
+    if (fd == -ENOENT) {
+        long made = mw_syscall6(SYS_mkdirat, AT_FDCWD, (long)path, 0700, 0, 0, 0);
+        if (made && made != -EEXIST)
+            return (int)made;
+        fd = mw_sys_open(path, flags, 0);
+    }
     if (fd < 0)
         return fd;
     int error = mw_sys_fstat(fd, st);

@@ -48,6 +48,18 @@ static void say_error(const char *what, int error)
     say(NULL, buffer);
 }
 
+static void before_fork(void)
+{
+    mw_maps_before_fork();
+    mw_store_before_fork(); /* the last, close to the fork itself */
+}
+
+static void after_fork_in_parent(void)
+{
+    mw_store_after_fork_in_parent();
+    mw_maps_after_fork_in_parent();
+}
+
 static void after_fork_in_child(void)
 {
     uint64_t parent = mw_store.header->pid;
@@ -61,12 +73,12 @@ static void after_fork_in_child(void)
 static void at_exit(int status, void *unused)
 {
     (void)unused;
-    mw_store_end(status);
+    mw_record_end(status);
 }
 
 static void at_quick_end(void)
 {
-    mw_store_end(0);
+    mw_record_end(0);
 }
 
 static void start_profile(void)
@@ -98,7 +110,7 @@ __attribute__((constructor)) static void start(void)
     mw_trim_start();
     mw_readings_start();
     mw_record_event(MW_SEGMENT_START, mw_store.header->pid, NULL, 0);
-    pthread_atfork(mw_maps_before_fork, mw_maps_after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     on_exit(at_exit, NULL);
     at_quick_exit(at_quick_end);
     int error = mw_monitor_start(&options, store_error);

@@ -7,6 +7,7 @@
 #include "segment_file.h"
 #include "syscall.h"
 #include "text.h"
+#include "threads.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -44,7 +45,7 @@ static struct {
     char *base; /* NULL: only the least one */
     size_t bytes;
     bool is_file;
-    const unsigned *ours; /* 0 in a process that was forked */
+    unsigned *ours; /* 0 in a process that was forked */
     struct mw_segment_file file;
     char directory[MW_SEGMENT_FILE_PATH_BYTES];   /* a program may write over its environment */
     uint64_t ready[MOST_BYTES / PAGE_BYTES / 64]; /* a bit for each page that may be written */
@@ -203,15 +204,17 @@ static char *map_memory(size_t bytes)
 /* A page that the kernel empties in every child, however it was forked. */
 static void mark_as_ours(void)
 {
-    unsigned *mark = mw_sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mark == MAP_FAILED)
-        return;
-    if (mw_syscall6(SYS_madvise, (long)mark, (long)PAGE_BYTES, MADV_WIPEONFORK, 0, 0, 0)) {
-        mw_sys_munmap(mark, PAGE_BYTES);
-        return;
+    if (!store.ours) {
+        unsigned *mark = mw_sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (mark == MAP_FAILED)
+            return;
+        if (mw_syscall6(SYS_madvise, (long)mark, (long)PAGE_BYTES, MADV_WIPEONFORK, 0, 0, 0)) {
+            mw_sys_munmap(mark, PAGE_BYTES);
+            return;
+        }
+        store.ours = mark;
     }
-    *mark = 1;
-    store.ours = mark;
+    __atomic_store_n(store.ours, 1, __ATOMIC_RELAXED);
 }
 
 bool mw_store_is_anothers(void)
@@ -291,7 +294,7 @@ int mw_store_start(const struct mw_options *options)
 /* ---- fork ---- */
 
 /* Copies the pages that were written, and nothing else. False: there was no room. */
-static bool copy_pages(char *to, bool is_file)
+static bool copy_pages(char *to, const char *from, bool is_file)
 {
     for (size_t page = 0; page < store.bytes / PAGE_BYTES; page++) {
         size_t first = page;
@@ -302,9 +305,25 @@ static bool copy_pages(char *to, bool is_file)
             continue;
         if (is_file && !populate(to + first * PAGE_BYTES, bytes))
             return false;
-        memcpy(to + first * PAGE_BYTES, store.base + first * PAGE_BYTES, bytes);
+        memcpy(to + first * PAGE_BYTES, from + first * PAGE_BYTES, bytes);
     }
     return true;
+}
+
+/* The parent goes on writing while the child is still to copy: so the child's copy is made before there is one. */
+void mw_store_before_fork(void)
+{
+    char *copy = store.is_file ? map_memory(store.bytes) : MAP_FAILED;
+    mw_thread.fork_copy = copy == MAP_FAILED ? NULL : copy;
+    if (mw_thread.fork_copy)
+        copy_pages(mw_thread.fork_copy, store.base, false);
+}
+
+void mw_store_after_fork_in_parent(void)
+{
+    if (mw_thread.fork_copy)
+        mw_sys_munmap(mw_thread.fork_copy, store.bytes);
+    mw_thread.fork_copy = NULL;
 }
 
 /* Another mapping at the place of the parent's, in one step: there is never a moment without. */
@@ -314,31 +333,50 @@ static bool put_in_place(char *copy)
                        (long)store.base, 0) == (long)store.base;
 }
 
-void mw_store_after_fork(void)
+/* A new file with the bytes in it, mapped; NULL: none can be had. */
+static char *copy_into_file(const char *from)
 {
     int error;
+    char *copy = map_file(store.bytes, &error);
+    if (copy == MAP_FAILED)
+        return NULL;
+    if (copy_pages(copy, from, true))
+        return copy;
+    mw_segment_file_remove(&store.file);
+    mw_sys_munmap(copy, store.bytes);
+    return NULL;
+}
+
+/* Leaves the parent's file for a segment of its own: a file, or else memory. */
+static void move_out(void)
+{
+    char *before = mw_thread.fork_copy; /* NULL: there was no room, or it was forked past libc */
+    char *copy = copy_into_file(before ? before : store.base);
+    bool is_file = copy;
+    mw_thread.fork_copy = NULL;
+    if (copy && before)
+        mw_sys_munmap(before, store.bytes);
+    if (!copy && before)
+        copy = before;
+    if (!copy) {
+        copy = map_memory(store.bytes);
+        if (copy == MAP_FAILED)
+            return; /* with no address space left, it goes on in its parent's */
+        copy_pages(copy, store.base, false);
+    }
+    if (put_in_place(copy))
+        store.is_file = is_file;
+}
+
+void mw_store_after_fork(void)
+{
     uint32_t parent = store.file.pid;
     if (!store.base)
         return;
     mark_as_ours();
     mw_segment_file_identify(&store.file);
-    if (store.is_file) {
-        char *copy = map_file(store.bytes, &error);
-        bool is_file = copy != MAP_FAILED;
-        if (is_file && !copy_pages(copy, true)) {
-            mw_segment_file_remove(&store.file);
-            mw_sys_munmap(copy, store.bytes);
-            is_file = false;
-        }
-        if (!is_file) {
-            copy = map_memory(store.bytes);
-            if (copy != MAP_FAILED)
-                copy_pages(copy, false);
-        }
-        if (copy == MAP_FAILED || !put_in_place(copy))
-            return; /* with no address space left, it goes on in its parent's */
-        store.is_file = is_file;
-    }
+    if (store.is_file)
+        move_out();
     describe(mw_store.header);
     mw_store.header->parent_pid = parent;
     memset(mw_store.control, 0, sizeof *mw_store.control);
@@ -346,8 +384,8 @@ void mw_store_after_fork(void)
 
 void mw_store_end(int status)
 {
-    if (!store.base || (uint32_t)mw_sys_getpid() != store.file.pid)
-        return; /* a child of vfork, in its parent's memory */
+    if (!store.base)
+        return;
     mw_store.header->exited_status = (uint32_t)status;
     __atomic_store_n(&mw_store.header->state, MW_SEGMENT_ENDED, __ATOMIC_RELEASE);
     if (store.is_file && !store.options->keep)

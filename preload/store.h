@@ -47,13 +47,16 @@ bool mw_store_ready(const void *address, size_t bytes);
 /* Has its page been asked for already? To read elsewhere would bring a page, or a signal. */
 bool mw_store_is_ready(const void *address);
 
-/* In the child of a fork: a segment of its own, with what the parent's held. Else both would write the same. */
-void mw_store_after_fork(void);
+/* Around a fork: the child gets a segment of its own, with what the parent's held. Else both would write the same. What
+ * other threads of the parent count in the moment of the fork may be missing there. */
+void mw_store_before_fork(void);
+void mw_store_after_fork_in_parent(void);
+void mw_store_after_fork(void); /* in the child */
 
 /* Is this a process that was forked past libc, and writes into its parent's segment? One load. */
 bool mw_store_is_anothers(void);
 
-/* The process ends by itself: its file goes, unless it was asked to stay. */
+/* The process ends by itself: its file goes, unless it was asked to stay. Not in a child of vfork (mw_record_end). */
 void mw_store_end(int status);
 
 /* The memory that the segment was mapped with where it is not a file; else 0. */

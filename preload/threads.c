@@ -8,7 +8,7 @@
 #include "store.h"
 #include "syscall.h"
 
-_Static_assert(sizeof(struct mw_thread) <= 40, "little static TLS: programs have hardly any to spare");
+_Static_assert(sizeof(struct mw_thread) <= 48, "little static TLS: programs have hardly any to spare");
 
 int64_t mw_threads_grant; /* weight handed out at a time */
 
@@ -142,11 +142,13 @@ bool mw_threads_is_sample_due(uint64_t weight)
             return false;
     }
     struct mw_counters *counters = mw_thread.counters;
-    mw_counter_add(&counters->samples, 1);
+    bool is_on = mw_sampler_mean() != 0;
+    if (is_on)
+        mw_counter_add(&counters->samples, 1);
     __atomic_store_n(&counters->countdown, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&counters->sample_left, mw_sampler_next(&counters->random), __ATOMIC_RELAXED);
     mw_threads_renew_grant(counters);
-    return true;
+    return is_on;
 }
 
 void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes)

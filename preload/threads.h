@@ -25,6 +25,7 @@ struct mw_thread {
     bool resolving;               /* in dlsym on our behalf */
     bool in_maps;                 /* holds the lock of maps.c */
     bool holds_maps_over_fork;
+    char *fork_copy; /* store.c's, over a fork */
     /* Pages of the thread's stack that are known to be readable (unwind.c). */
     uintptr_t stack_low;
     uintptr_t stack_high;
