@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "target.h"
 #include "units.h"
 
+#define TRIES      5
 #define JSON_BYTES 8192
 
 struct row {
@@ -152,9 +154,15 @@ static void print_target(const struct mw_target *target, bool json)
 /* False: it is there and cannot be read, *error says why. What has ended meanwhile is no failure. */
 static bool print_word(const char *word, bool json, struct mw_error *error)
 {
+    const struct timespec moment = {.tv_nsec = 20000000};
     struct mw_target target;
-    if (!mw_target_open(word, &target, error))
-        return error->errno_value == ENOENT || error->errno_value == ENODATA;
+    for (unsigned tries = 0; !mw_target_open(word, &target, error); tries++) {
+        if (error->errno_value == ENOENT || error->errno_value == ENODATA)
+            return true;
+        if (tries == TRIES)
+            return false;
+        nanosleep(&moment, NULL); /* a process that has just begun has not written it all */
+    }
     print_target(&target, json);
     mw_target_close(&target);
     return true;
