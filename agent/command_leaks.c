@@ -12,9 +12,12 @@
 #include "leaks.h"
 #include "places.h"
 #include "report.h"
+#include "walk.h"
 
-#define MOST_SHOWN  10 /* of a kind */
-#define MOST_FRAMES 6
+#define MOST_GROWING 10
+#define MOST_OTHERS  5
+#define MOST_CALLERS 5
+#define WIDTH        100
 
 /* A rate in the unit of time in which it is seen. */
 struct pace {
@@ -28,38 +31,74 @@ static struct pace pace_of(uint64_t observed_ns)
     return seconds < 120 ? (struct pace){1, "s"} : seconds < 7200 ? (struct pace){60, "min"} : (struct pace){3600, "h"};
 }
 
-static const char *rate(double bytes_per_s, struct pace pace)
+/* "1.87 +- 0.26 MiB/s": both in one unit, so that they can be compared. */
+static void print_rate(double bytes_per_s, double error_per_s, struct pace pace)
 {
-    double bytes = fabs(bytes_per_s) * pace.seconds;
-    return mw_report_size(bytes < 0x1p63 ? (uint64_t)bytes : INT64_MAX);
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB"};
+    double bytes = bytes_per_s * pace.seconds;
+    double error = error_per_s * pace.seconds;
+    size_t unit = 0;
+    for (; unit + 1 < sizeof units / sizeof *units && fmax(fabs(bytes), error) >= 1024; unit++) {
+        bytes /= 1024;
+        error /= 1024;
+    }
+    int digits = error >= 10 ? 0 : error >= 1 ? 1 : 2;
+    printf("%.*f +- %.*f %s/%s", digits, bytes, digits, error, units[unit], pace.name);
 }
 
-static void print_rate(double bytes_per_s, double error, struct pace pace)
+/* Leaves the walk at the callers. */
+static void print_place(struct mw_walk *walk, unsigned width)
 {
-    printf("%c%s/%s +- %s/%s", bytes_per_s < 0 ? '-' : '+', rate(bytes_per_s, pace), pace.name, rate(error, pace),
-           pace.name);
+    struct mw_step step;
+    if (mw_walk_next(walk, &step))
+        mw_report_frame(&step, width, stdout);
+    else
+        fputs("(no call stack)", stdout);
 }
 
-static void print_leak(const struct mw_report *report, const struct mw_leak *leak, size_t stacks, struct pace pace)
+static void print_callers(struct mw_walk *walk, size_t stacks)
+{
+    struct mw_step step;
+    unsigned count = 0;
+    while (mw_walk_next(walk, &step)) {
+        if (count == 0 && stacks > 1)
+            printf("    called in %zu ways, of which this one holds the most\n", stacks);
+        else if (count == 0)
+            puts("    called by");
+        if (count++ >= MOST_CALLERS)
+            continue;
+        fputs("        ", stdout);
+        mw_report_frame(&step, WIDTH - 8, stdout);
+        putchar('\n');
+    }
+    if (count > MOST_CALLERS)
+        printf("        ... %u more\n", count - MOST_CALLERS);
+}
+
+static void print_leak(const struct mw_report *report, const struct mw_leak *leak, size_t stacks, unsigned number)
 {
     const struct mw_profile_stack *stack = &report->profile->stacks[leak->stack];
+    struct mw_walk walk = mw_walk_user(report->profile, leak->stack, report->namer);
+    struct pace pace = pace_of(report->profile->age_ns);
+    printf("%2u. ", number);
+    print_place(&walk, WIDTH - 10);
+    puts(stack->is_mmap ? ", mmap" : "");
+    fputs("    grows by ", stdout);
     print_rate(leak->bytes_per_s, leak->bytes_per_s_error, pace);
-    fputs(", lately ", stdout);
+    fputs(", in the last third of the time by ", stdout);
     print_rate(leak->late_bytes_per_s, leak->late_bytes_per_s_error, pace);
-    putchar('\n');
-    printf("    %s live in %" PRIu64 " block%s%s", mw_report_size(stack->live.bytes), stack->live.objects,
-           stack->live.objects == 1 ? "" : "s", stack->is_mmap ? ", mmap" : "");
+    printf("\n    holds %s in %" PRIu64 " block%s", mw_report_size(stack->live.bytes), stack->live.objects,
+           stack->live.objects == 1 ? "" : "s");
     if (leak->samples)
         printf(", half of it older than %s; %" PRIu64 " sample%s", mw_report_duration(leak->median_age_ns),
                leak->samples, leak->samples == 1 ? "" : "s");
     putchar('\n');
-    if (stacks > 1)
-        printf("    by %zu ways, of which most came by\n", stacks);
-    mw_report_frames(report, leak->stack, MOST_FRAMES, "        ", stdout);
+    print_callers(&walk, stacks);
 }
 
-static void print_kind(const struct mw_report *report, const struct mw_leaks *leaks, const size_t *stacks,
-                       enum mw_leak_kind kind, const char *title)
+/* Returns how many there are. */
+static unsigned print_growing(const struct mw_report *report, const struct mw_leaks *leaks, const size_t *stacks,
+                              enum mw_leak_kind kind, const char *title)
 {
     unsigned count = 0;
     for (size_t i = 0; i < leaks->count; i++) {
@@ -67,26 +106,54 @@ static void print_kind(const struct mw_report *report, const struct mw_leaks *le
             continue;
         if (count == 0)
             printf("\n%s\n", title);
-        if (count++ < MOST_SHOWN)
-            print_leak(report, &leaks->items[i], stacks[leaks->items[i].stack], pace_of(leaks->observed_ns));
+        if (count++ < MOST_GROWING)
+            print_leak(report, &leaks->items[i], stacks[leaks->items[i].stack], count);
     }
-    if (count > MOST_SHOWN)
-        printf("and %u more\n", count - MOST_SHOWN);
+    if (count > MOST_GROWING)
+        printf("and %u more\n", count - MOST_GROWING);
+    return count;
 }
 
-static void print_sum(const struct mw_report *report, const struct mw_leaks *leaks, enum mw_leak_kind kind,
-                      const char *title)
+static uint64_t live_bytes(const struct mw_report *report, const struct mw_leak *leak)
+{
+    return report->profile->stacks[leak->stack].live.bytes;
+}
+
+/* The next one of a kind by what it holds; `last` is the one before, or NULL. */
+static const struct mw_leak *next_holder(const struct mw_report *report, const struct mw_leaks *leaks,
+                                         enum mw_leak_kind kind, const struct mw_leak *last)
+{
+    const struct mw_leak *most = NULL;
+    for (const struct mw_leak *leak = leaks->items; leak < leaks->items + leaks->count; leak++) {
+        uint64_t bytes = live_bytes(report, leak);
+        bool is_after = !last || bytes < live_bytes(report, last) || (bytes == live_bytes(report, last) && leak > last);
+        if (leak->kind == kind && is_after && (!most || bytes > live_bytes(report, most)))
+            most = leak;
+    }
+    return most;
+}
+
+/* In short, but so that it can be seen where a large cache has got to. */
+static void print_others(const struct mw_report *report, const struct mw_leaks *leaks, enum mw_leak_kind kind,
+                         const char *title)
 {
     uint64_t bytes = 0;
     unsigned count = 0;
     for (size_t i = 0; i < leaks->count; i++) {
         if (leaks->items[i].kind != kind)
             continue;
-        bytes += report->profile->stacks[leaks->items[i].stack].live.bytes;
+        bytes += live_bytes(report, &leaks->items[i]);
         count++;
     }
     if (count)
-        printf("%s: %s in %u place%s\n", title, mw_report_size(bytes), count, count == 1 ? "" : "s");
+        printf("\n%s: %s in %u place%s\n", title, mw_report_size(bytes), count, count == 1 ? "" : "s");
+    const struct mw_leak *leak = next_holder(report, leaks, kind, NULL);
+    for (unsigned i = 0; leak && i < MOST_OTHERS; i++, leak = next_holder(report, leaks, kind, leak)) {
+        struct mw_walk walk = mw_walk_user(report->profile, leak->stack, report->namer);
+        printf("    %10s  ", mw_report_size(live_bytes(report, leak)));
+        print_place(&walk, WIDTH - 24);
+        puts(report->profile->stacks[leak->stack].is_mmap ? ", mmap" : "");
+    }
 }
 
 static void print_leaks(const struct mw_report *report, const struct mw_leaks *leaks, const size_t *stacks)
@@ -97,14 +164,14 @@ static void print_leaks(const struct mw_report *report, const struct mw_leaks *l
         puts("\nToo little of its past is known to tell what grows: ask again later.");
         return;
     }
-    print_kind(report, leaks, stacks, MW_LEAK_GROWS, "Grows steadily, and keeps what it has");
-    print_kind(report, leaks, stacks, MW_LEAK_MAY_GROW,
-               "May grow: too few samples to be sure, or its oldest blocks go");
-    putchar('\n');
-    print_sum(report, leaks, MW_LEAK_STOPPED, "Has grown, and stopped");
-    print_sum(report, leaks, MW_LEAK_STEADY, "No growth to be seen");
-    if (!leaks->count)
-        puts("Nothing is live.");
+    unsigned growing = print_growing(report, leaks, stacks, MW_LEAK_GROWS,
+                                     "Looks like a leak: grows until the end, and keeps what it has");
+    growing += print_growing(report, leaks, stacks, MW_LEAK_MAY_GROW,
+                             "May be a leak: too few samples to be sure, or its oldest blocks go");
+    if (!growing)
+        puts("\nNothing looks like a leak.");
+    print_others(report, leaks, MW_LEAK_STOPPED, "Has grown, and stopped");
+    print_others(report, leaks, MW_LEAK_STEADY, "No growth to be seen");
 }
 
 int mw_command_leaks(int argc, char **argv)

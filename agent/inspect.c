@@ -13,14 +13,18 @@ static bool is_same(const char *a, const char *b)
     return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev && left.st_ino == right.st_ino;
 }
 
-/* Where the process's paths are valid: NULL, where that is here. */
+/* Where the process's paths are valid: NULL, where that is here. A process that is just being killed has no root any
+ * more, and is as if dead. */
 static const char *root_of(const struct mw_target *target, char *buffer, size_t capacity_bytes)
 {
     char mounts[64];
+    struct stat st;
     if (!target->is_alive || !target->pid)
         return NULL;
     snprintf(mounts, sizeof mounts, "/proc/%d/ns/mnt", target->pid);
     snprintf(buffer, capacity_bytes, "/proc/%d/root", target->pid);
+    if (stat(buffer, &st) < 0 && errno == ENOENT)
+        return NULL;
     return is_same(mounts, "/proc/self/ns/mnt") && is_same(buffer, "/") ? NULL : buffer;
 }
 

@@ -154,7 +154,7 @@ static SITE void site_on_a_thread_that_ended(struct site *site, unsigned blocks)
         site_keep(site, malloc(1800));
 }
 
-/* Pieces of it are unmapped, in the middle and at the end; one is moved. Its blocks are not counted: pieces are not. */
+/* Pieces of it are unmapped, in the middle and at the end. How many blocks are left of it is a matter of taste. */
 static SITE void site_mmap(struct site *site, unsigned blocks)
 {
     const size_t page = 4096;
@@ -166,6 +166,19 @@ static SITE void site_mmap(struct site *site, unsigned blocks)
         CHECK(munmap(start + 10 * page, 5 * page) == 0, "munmap");
         CHECK(munmap(start + 60 * page, 4 * page) == 0, "munmap");
         site->live_bytes -= 9 * page;
+    }
+}
+
+/* A mapping that grows belongs to whoever made it. What it was before counts as freed. */
+static SITE void site_mremap(struct site *site, unsigned blocks)
+{
+    while (blocks--) {
+        char *start = mmap(NULL, 16 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(start != MAP_FAILED, "mmap");
+        site_add(site, 16 * 4096);
+        CHECK(mremap(start, 16 * 4096, 64 * 4096, MREMAP_MAYMOVE) != MAP_FAILED, "mremap");
+        site_take_away(site, 16 * 4096);
+        site_add(site, 64 * 4096);
     }
 }
 
@@ -294,6 +307,7 @@ int main(int argc, char **argv)
     pthread_join(in_thread(free_two_thirds, shared), NULL);
     pthread_join(in_thread(work_and_end, open_books("site_on_a_thread_that_ended")), NULL);
     DO(site_mmap, 20);
+    DO(site_mremap, 10);
     early(open_books("site_early_library"), 5000 * scale);
     for (unsigned i = 0; i < CHURN_THREADS; i++)
         pthread_join(threads[i], NULL);
