@@ -37,11 +37,14 @@ static void find_tool(struct mw_postmortem *postmortem)
 
 bool mw_postmortem_prepare(struct mw_postmortem *postmortem, const char *keep_directory, struct mw_error *error)
 {
-    *postmortem = (struct mw_postmortem){.keep_directory = keep_directory && *keep_directory ? keep_directory : NULL};
-    if (postmortem->keep_directory && mkdir(keep_directory, 0700) && errno != EEXIST)
-        return mw_error_set(error, errno, "--keep: cannot make %s", keep_directory);
-    if (postmortem->keep_directory && access(keep_directory, W_OK | X_OK))
-        return mw_error_set(error, errno, "--keep: %s", keep_directory);
+    *postmortem = (struct mw_postmortem){0};
+    if (*keep_directory) {
+        postmortem->keep_directory = keep_directory;
+        if (mkdir(keep_directory, 0700) && errno != EEXIST)
+            return mw_error_set(error, errno, "--keep: cannot make %s", keep_directory);
+        if (access(keep_directory, W_OK | X_OK))
+            return mw_error_set(error, errno, "--keep: %s", keep_directory);
+    }
     find_tool(postmortem);
     snprintf(postmortem->run, sizeof postmortem->run, "run-%d-%llu", (int)getpid(),
              (unsigned long long)mw_clock_ns(CLOCK_MONOTONIC));

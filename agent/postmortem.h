@@ -22,8 +22,8 @@ struct mw_postmortem {
     sigset_t mask;              /* that the tool starts with */
 };
 
-/* Finds the tool, names the run, and puts the name into this process's environment, for the program to inherit. False:
- * the directory to keep profiles in cannot be used. */
+/* Finds the tool, names the run, and puts the name into this process's environment, for the program to inherit.
+ * keep_directory: where to keep profiles, "" for nowhere. False: it cannot be used. */
 bool mw_postmortem_prepare(struct mw_postmortem *postmortem, const char *keep_directory, struct mw_error *error);
 
 /* Tells of what the run's dead processes held, that of pid first, and at most of three. */

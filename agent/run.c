@@ -29,6 +29,7 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
     size_t prefix = strlen(line);
     va_list arguments;
     va_start(arguments, format);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is not
     int length = vsnprintf(line + prefix, sizeof line - prefix - 1, format, arguments);
     va_end(arguments);
     if (length < 0)

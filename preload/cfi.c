@@ -445,7 +445,7 @@ struct mw_cfi_rule mw_cfi_find(const void *header, uintptr_t start, uintptr_t en
     uintptr_t back_from;
     uintptr_t function;
     uintptr_t length;
-    if (!open_table(header, bounds, &table))
+    if (!start || start >= end || !open_table(header, bounds, &table))
         return none;
     struct reader description = reader_at(bounds, search(&table, address));
     if (!open_entry(&description, &back, &back_from) || back == 0 ||

@@ -134,7 +134,7 @@ static inline __attribute__((always_inline)) uint32_t current_stack(uint16_t fla
     struct mw_unwind_memory *memory = flags ? NULL : memory_of_thread();
     unsigned depth = memory ? mw_unwind_again(memory, frames, MW_SEGMENT_DEPTH, &truncated)
                             : mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
-    if (depth == MW_UNWIND_SAME)
+    if (memory && depth == MW_UNWIND_SAME)
         return memory->number;
     uint32_t number = intern(frames, depth, truncated ? flags | MW_SEGMENT_STACK_TRUNCATED : flags);
     if (memory)

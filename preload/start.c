@@ -112,7 +112,7 @@ __attribute__((constructor)) static void start(void)
     mw_record_event(MW_SEGMENT_START, mw_store.header->pid, NULL, 0);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     on_exit(at_exit, NULL);
-    at_quick_exit(at_quick_end);
+    (void)at_quick_exit(at_quick_end);
     int error = mw_monitor_start(&options, store_error);
     if (error)
         say_error("no lines will be printed", error);

@@ -22,6 +22,7 @@
 #include "options.h"
 #include "segment.h"
 
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order of the list
 struct mw_store {
     struct mw_segment_header *header;
 #define MW_STORE_MEMBER(NAME, name, item)                                                                              \
