@@ -48,8 +48,10 @@ static double one_minus_exp(double x)
     unsigned halvings = 0;
     if (x > 40)
         return 1;
-    for (; x > 0.5; x /= 2)
+    while (x > 0.5) {
+        x /= 2;
         halvings++;
+    }
     double sum = 0;
     for (int k = 16; k >= 1; k--)
         sum = x / k * (1 - sum); /* x - x^2/2 + x^3/6 - … */

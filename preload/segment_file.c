@@ -24,7 +24,7 @@ static uint64_t number_at(const char **text)
 /* Field 22 of /proc/PID/stat. The name before it, in parentheses, may hold anything, so count from its end. */
 static uint64_t start_ticks_of(const char *path)
 {
-    char text[1024];
+    char text[1024] = ""; /* whoever analyses this does not see what the kernel writes */
     if (mw_file_read_whole(path, text, sizeof text) <= 0)
         return 0;
     const char *s = strrchr(text, ')');

@@ -161,14 +161,14 @@ bool mw_store_is_ready(const void *address)
 
 static bool may_grow_files_to(uint64_t bytes)
 {
-    struct rlimit limit;
+    struct rlimit limit = {0};
     /* beyond the limit not the call fails: a signal kills */
     return mw_syscall6(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0, 0) == 0 && limit.rlim_cur >= bytes;
 }
 
 static bool has_little_space(void)
 {
-    struct rlimit limit;
+    struct rlimit limit = {0};
     return mw_syscall6(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0, 0) || limit.rlim_cur < LITTLE_SPACE_BYTES;
 }
 
