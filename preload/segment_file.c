@@ -24,7 +24,7 @@ static uint64_t number_at(const char **text)
 /* Field 22 of /proc/PID/stat. The name before it, in parentheses, may hold anything, so count from its end. */
 static uint64_t start_ticks_of(const char *path)
 {
-    char text[1024] = ""; /* whoever analyses this does not see what the kernel writes */
+    char text[1024];
     if (mw_file_read_whole(path, text, sizeof text) <= 0)
         return 0;
     const char *s = strrchr(text, ')');
@@ -102,7 +102,7 @@ struct entry { /* of getdents64 */
 static void for_each_dead(const struct mw_segment_file *own, int directory,
                           void (*take)(int directory, const char *name, uint64_t ticks, void *context), void *context)
 {
-    _Alignas(8) char buffer[4096];
+    _Alignas(8) char buffer[4096] = ""; /* whoever analyses this does not see what the kernel writes */
     long n;
     mw_syscall6(SYS_lseek, directory, 0, SEEK_SET, 0, 0, 0);
     while ((n = mw_syscall6(SYS_getdents64, directory, (long)buffer, sizeof buffer, 0, 0, 0)) > 0) {
