@@ -75,6 +75,23 @@ static void print_callers(struct mw_walk *walk, size_t stacks)
         printf("        ... %u more\n", count - MOST_CALLERS);
 }
 
+static const char *doubt(enum mw_leak_doubt doubt)
+{
+    switch (doubt) {
+    case MW_LEAK_NEAR_CHANCE:
+        return "the growth is not far above chance: ask again later";
+    case MW_LEAK_LOSES_OLDEST:
+        return "less is left of what came early than of what came later";
+    case MW_LEAK_SLOWS_DOWN:
+        return "it slows down, as a cache that is nearly full";
+    case MW_LEAK_BIRTHS_UNKNOWN:
+        return "much of it was freed, and it is not known whether that was the oldest";
+    case MW_LEAK_NO_DOUBT:
+        break;
+    }
+    return NULL;
+}
+
 static void print_leak(const struct mw_report *report, const struct mw_leak *leak, size_t stacks, unsigned number)
 {
     const struct mw_profile_stack *stack = &report->profile->stacks[leak->stack];
@@ -93,6 +110,8 @@ static void print_leak(const struct mw_report *report, const struct mw_leak *lea
         printf(", half of it older than %s; %" PRIu64 " sample%s", mw_report_duration(leak->median_age_ns),
                leak->samples, leak->samples == 1 ? "" : "s");
     putchar('\n');
+    if (leak->doubt)
+        printf("    not sure: %s\n", doubt(leak->doubt));
     print_callers(&walk, stacks);
 }
 
@@ -166,8 +185,7 @@ static void print_leaks(const struct mw_report *report, const struct mw_leaks *l
     }
     unsigned growing = print_growing(report, leaks, stacks, MW_LEAK_GROWS,
                                      "Looks like a leak: grows until the end, and keeps what it has");
-    growing += print_growing(report, leaks, stacks, MW_LEAK_MAY_GROW,
-                             "May be a leak: too few samples to be sure, or its oldest blocks go");
+    growing += print_growing(report, leaks, stacks, MW_LEAK_MAY_GROW, "May be a leak");
     if (!growing)
         puts("\nNothing looks like a leak.");
     print_others(report, leaks, MW_LEAK_STOPPED, "Has grown, and stopped");

@@ -26,6 +26,7 @@
 #define MOST_POINTS   (MW_SEGMENT_HISTORY + 1)
 #define STOPPED_SHARE 0.5 /* of its slope: grows less than that in the last third, and has stopped */
 #define EARLY_SHARE   0.5 /* kept of the first third against the second */
+#define SLOWER_SHARE  0.5 /* came in the last third against the second */
 
 struct point {
     double s;
@@ -157,6 +158,28 @@ static bool has_ceased(const struct evidence *evidence)
     return evidence->births * gap_s / (evidence->last_birth_s - from_s) > OVERDUE;
 }
 
+/* Has come less than half as much in the last third as in the second, more than chance would have it? */
+static bool slows_down(const struct evidence *evidence)
+{
+    double due_bytes = SLOWER_SHARE * evidence->born[1];
+    double error = sqrt(evidence->unit * (SLOWER_SHARE * due_bytes + evidence->born[2]));
+    return due_bytes - evidence->born[2] > LIKELY * error;
+}
+
+static enum mw_leak_doubt doubt(const struct evidence *evidence, const struct mw_leak *leak)
+{
+    double late = leak->late_bytes_per_s;
+    if (leak->bytes_per_s <= SURE * leak->bytes_per_s_error || late <= LIKELY * leak->late_bytes_per_s_error)
+        return MW_LEAK_NEAR_CHANCE;
+    if (evidence->is_guessed)
+        return MW_LEAK_BIRTHS_UNKNOWN;
+    if (loses_the_oldest(evidence))
+        return MW_LEAK_LOSES_OLDEST;
+    if (late < STOPPED_SHARE * leak->bytes_per_s || slows_down(evidence))
+        return MW_LEAK_SLOWS_DOWN;
+    return MW_LEAK_NO_DOUBT;
+}
+
 static enum mw_leak_kind judge(const struct evidence *evidence, const struct mw_leak *leak)
 {
     double late = leak->late_bytes_per_s;
@@ -168,10 +191,7 @@ static enum mw_leak_kind judge(const struct evidence *evidence, const struct mw_
         return MW_LEAK_STEADY;
     if ((late + LIKELY * late_error < leak->bytes_per_s && late < due_late) || has_ceased(evidence))
         return MW_LEAK_STOPPED;
-    if (leak->bytes_per_s <= SURE * leak->bytes_per_s_error || late <= LIKELY * late_error || late < due_late ||
-        loses_the_oldest(evidence) || evidence->is_guessed)
-        return MW_LEAK_MAY_GROW;
-    return MW_LEAK_GROWS;
+    return doubt(evidence, leak) == MW_LEAK_NO_DOUBT ? MW_LEAK_GROWS : MW_LEAK_MAY_GROW;
 }
 
 /* ---- the evidence ---- */
@@ -301,6 +321,7 @@ struct mw_leaks mw_leaks_find(const struct mw_profile *profile)
         fit(&evidence, third(&evidence, 1), leak);
         fit_late(&evidence, leak);
         leak->kind = judge(&evidence, leak);
+        leak->doubt = leak->kind == MW_LEAK_MAY_GROW ? doubt(&evidence, leak) : MW_LEAK_NO_DOUBT;
         leaks.is_too_short = evidence.count < MW_LEAKS_LEAST_POINTS;
     }
     qsort(leaks.items, leaks.count, sizeof *leaks.items, compare_leaks);

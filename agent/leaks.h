@@ -16,14 +16,24 @@
 
 enum mw_leak_kind {
     MW_LEAK_GROWS,    /* steadily, until the end, and what was allocated long ago is still there */
-    MW_LEAK_MAY_GROW, /* too few samples to be sure, or its oldest blocks go */
+    MW_LEAK_MAY_GROW, /* there is a doubt */
     MW_LEAK_STOPPED,  /* has grown, and does no more */
     MW_LEAK_STEADY,   /* comes and goes, or has been there from the start */
     MW_LEAK_KINDS
 };
 
+/* Of what may grow, why that is not sure. */
+enum mw_leak_doubt {
+    MW_LEAK_NO_DOUBT,
+    MW_LEAK_NEAR_CHANCE,   /* the growth is not far above what chance can do */
+    MW_LEAK_LOSES_OLDEST,  /* less is left of what came early than of what came later */
+    MW_LEAK_SLOWS_DOWN,    /* as a cache that misses ever more rarely */
+    MW_LEAK_BIRTHS_UNKNOWN /* much of it was freed, and it cannot be seen whether that was the oldest */
+};
+
 struct mw_leak {
     enum mw_leak_kind kind;
+    enum mw_leak_doubt doubt;
     size_t stack;
     double bytes_per_s; /* over the last two thirds of the time; below 0: it shrinks */
     double bytes_per_s_error;

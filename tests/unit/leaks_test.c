@@ -36,7 +36,7 @@ static double exponential(double mean)
 
 /* ---- a program's life ---- */
 
-enum lifetime { FOREVER, FIXED, RANDOM, UNTIL_PERIOD_ENDS, SWINGING };
+enum lifetime { FOREVER, FIXED, RANDOM, UNTIL_PERIOD_ENDS, SWINGING, IF_NOT_FOUND };
 
 /* Blocks that one part of a program allocates: so many a second, from one share of the time to another. */
 struct part {
@@ -61,6 +61,8 @@ static double life(const struct part *part, double born_s)
     case SWINGING: /* allocated in the first half of a period, freed in the second, the last first */
         phase_s = fmod(born_s, share_s);
         return phase_s < share_s / 2 ? share_s - 2 * phase_s : 0;
+    case IF_NOT_FOUND: /* a cache, of which the later the more is there already */
+        return uniform() < exp(-born_s / share_s) ? NEVER : 0;
     case FOREVER:
         break;
     }
@@ -188,6 +190,9 @@ static const struct program programs[] = {
     {"a cache filled early", {{100, 0, 0.4, FOREVER, 0}}, false, 0, 0, 0, 0},
     {"a cache filled late", {{100, 0, 0.6, FOREVER, 0}}, false, 0, 0, 0.02, 0},
     {"a cache just filled", {{100, 0, 0.85, FOREVER, 0}}, false, 0, 0, 0.02, 0},
+    {"a cache that is nearly full", {{1000, 0, 1, IF_NOT_FOUND, 0.35}}, false, 0, 0.1, 1, 0},
+    {"a cache that fills ever more slowly", {{1000, 0, 1, IF_NOT_FOUND, 0.2}}, false, 0, 0, 0.12, 0},
+    {"an exact cache nearly full", {{1, 0, 1, IF_NOT_FOUND, 0.35}}, true, 0, 0.05, 1, 0},
     {"a cache that loses its oldest", {{100, 0, 1, FIXED, 0.3}}, false, 0, 0, 0.02, 0},
     {"a cache that loses at random", {{100, 0, 1, RANDOM, 0.1}}, false, 0, 0.01, 0.04, 0},
     {"a large cache that is not yet full", {{100, 0, 1, RANDOM, 0.3}}, false, 0, 0.04, 1, 0},
@@ -229,6 +234,7 @@ static void leaks_are_told_from_what_only_looks_like_one(void **state)
             struct mw_leaks leaks = mw_leaks_find(&lived.profile);
             const struct mw_leak *leak = leaks.count ? leaks.items : NULL;
             kinds[leak ? leak->kind : MW_LEAK_STEADY]++;
+            CHECK(program->what, !leak || (leak->kind == MW_LEAK_MAY_GROW) == (leak->doubt != MW_LEAK_NO_DOUBT));
             if (leak && program->true_a_second > 0) {
                 double off = (leak->bytes_per_s - program->true_a_second * BLOCK_BYTES) / leak->bytes_per_s_error;
                 squares += off * off;
