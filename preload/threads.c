@@ -138,10 +138,15 @@ bool mw_threads_is_sample_due(uint64_t weight)
     if (!has_begun()) {
         if (!begin_thread())
             return is_exact;
-        if (!mw_counter_take(&mw_thread.counters->countdown, weight) || mw_threads_renew_grant(mw_thread.counters))
+        if (!is_exact &&
+            (!mw_counter_take(&mw_thread.counters->countdown, weight) || mw_threads_renew_grant(mw_thread.counters)))
             return false;
     }
     struct mw_counters *counters = mw_thread.counters;
+    if (is_exact) { /* the countdown stays below 0 */
+        mw_counter_add(&counters->samples, 1);
+        return true;
+    }
     bool is_on = mw_sampler_mean() != 0;
     if (is_on)
         mw_counter_add(&counters->samples, 1);
