@@ -172,6 +172,13 @@ static bool has_little_space(void)
     return mw_syscall6(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0, 0) || limit.rlim_cur < LITTLE_SPACE_BYTES;
 }
 
+/* Little of it is ever touched: it is not to be made of huge pages. */
+static void keep_small(char *base, size_t bytes)
+{
+    if (base != MAP_FAILED)
+        mw_syscall6(SYS_madvise, (long)base, (long)bytes, MADV_NOHUGEPAGE, 0, 0, 0);
+}
+
 /* A mapping of a new file; MAP_FAILED with the negative errno value in *error. */
 static char *map_file(size_t bytes, int *error)
 {
@@ -189,6 +196,7 @@ static char *map_file(size_t bytes, int *error)
     if (!*error) {
         base = mw_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         *error = base == MAP_FAILED ? -ENOMEM : 0;
+        keep_small(base, bytes);
     }
     mw_sys_close(fd);
     if (*error)
@@ -198,7 +206,9 @@ static char *map_file(size_t bytes, int *error)
 
 static char *map_memory(size_t bytes)
 {
-    return mw_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *base = mw_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    keep_small(base, bytes);
+    return base;
 }
 
 /* A page that the kernel empties in every child, however it was forked. */
