@@ -272,11 +272,11 @@ static long ns_until(const struct timespec *time)
 
 static void *serve(void *argument)
 {
-    struct worker worker = {.random = 88172645463325252ULL + (uintptr_t)argument};
+    struct worker *worker = argument;
     struct timespec due;
     clock_gettime(CLOCK_MONOTONIC, &due);
     for (;;) {
-        routes[next_random(&worker) % (sizeof routes / sizeof *routes)](&worker);
+        routes[next_random(worker) % (sizeof routes / sizeof *routes)](worker);
         if (!pause_ns)
             continue;
         advance(&due, pause_ns);
@@ -333,15 +333,17 @@ static void take_part(const char *text)
 
 int main(int argc, char **argv)
 {
+    static struct worker workers[THREADS];
     CHECK(argc > 1, "requests REQUESTS_A_SECOND [PART=AMOUNT...]");
     unsigned long a_second = number(argv[1]);
     pause_ns = a_second ? (long)(THREADS * NS_A_SECOND / a_second) : 0;
     for (int i = 2; i < argc; i++)
         take_part(argv[i]);
     make_table(&sessions, SESSIONS);
-    for (uintptr_t i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < THREADS; i++) {
         pthread_t thread;
-        CHECK(pthread_create(&thread, NULL, serve, (void *)i) == 0, "thread %zu", (size_t)i);
+        workers[i].random = 88172645463325252ULL + i;
+        CHECK(pthread_create(&thread, NULL, serve, &workers[i]) == 0, "thread %u", i);
     }
     for (;;)
         pause();
