@@ -17,8 +17,8 @@ import time
 import unittest
 
 import pprof
-from harness import (BUILD, LAUNCHER, LIBRARY, MEMWATCH, Segments, can_make_groups, json_lines, left_groups, main, memwatch, program,
-                     run, signal, start, statistics, wait_until)
+from harness import (BUILD, LAUNCHER, LIBRARY, MEMWATCH, Segments, can_make_groups, json_lines, left_groups, main, memwatch,
+                     program, run, signal, start, statistics, wait_until)
 from segment import ENDED, TRUNCATED, Segment
 
 RUNS = int(os.environ.get("PROFILE_RUNS", "6"))
@@ -630,6 +630,17 @@ class Live(Segments):
 
     def test_the_sampling_can_be_switched_on(self):
         self.check_sampling("off")
+
+    @unittest.expectedFailure  # what was chosen by the old mean is taken to stand for the new one
+    def test_a_block_that_was_chosen_by_another_mean_does_not_stand_for_this_one(self):
+        for before in ("off", "4K"):
+            with self.subTest(before=before), self.hoard("busy", sample=before, interval="50ms") as process:
+                memwatch("set", process.pid, "sample=10T")
+                then = self.stats(process.pid)["TotalAlloc"]
+                wait_until(lambda then=then, pid=process.pid: self.stats(pid)["TotalAlloc"] > then + (50 << 20), "50 MiB more")
+                # a real sample among them would be one chance in 200000
+                claimed = sum(value for _, value in folded(process.pid, "--alloc"))
+                self.assertLess(claimed, 2 * self.stats(process.pid)["TotalAlloc"] + (1 << 20))
 
     def test_all_at_once_and_what_is_wrong_is_told(self):
         with self.hoard("busy") as process:
