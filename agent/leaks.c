@@ -257,7 +257,7 @@ static void note_samples(const struct mw_profile *profile, const struct mw_profi
 
 static void guess_births(const struct mw_profile_stack *stack, struct evidence *evidence)
 {
-    double kept[MOST_POINTS]; /* at most, of what lived at a point */
+    double kept[MOST_POINTS] = {0}; /* at most, of what lived at a point */
     double before = 0;
     for (unsigned i = evidence->count; i-- > 0;) {
         kept[i] = evidence->points[i].bytes;
