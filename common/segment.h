@@ -235,7 +235,8 @@ struct mw_segment_sample {
 struct mw_segment_slot {
     struct mw_counters counters;
     uint32_t index;
-    uint32_t next_free; /* index + 1 of the next in the free list; 0: the last */
+    uint32_t next_free;       /* index + 1 of the next in the free list; 0: the last */
+    uint64_t drawn_for_bytes; /* the mean that the distance to the next sample was drawn for */
 } __attribute__((aligned(4096)));
 
 /* The layout is a promise to readers of other builds. */

@@ -104,6 +104,18 @@ static void note_slotless(void)
     mw_thread.slotless = mw_store.slots != mw_store_early_slot;
 }
 
+static uint64_t *drawn_for(struct mw_counters *counters)
+{
+    return &((struct mw_segment_slot *)(void *)counters)->drawn_for_bytes;
+}
+
+/* Where the next sample is. Whether it is one is known when it is due: by then the mean may be another. */
+static void draw(struct mw_counters *counters)
+{
+    *drawn_for(counters) = mw_sampler_mean();
+    __atomic_store_n(&counters->sample_left, mw_sampler_next(&counters->random), __ATOMIC_RELAXED);
+}
+
 /* Gives the thread a slot. False: it must do with the shared one. */
 static bool begin_thread(void)
 {
@@ -121,7 +133,7 @@ static bool begin_thread(void)
     struct mw_counters *counters = &slot_at(index)->counters;
     if (!counters->random) { /* the slot's first thread */
         counters->random = (mw_clock_ns(CLOCK_MONOTONIC) ^ (uint64_t)(uintptr_t)counters << 16) | 1;
-        counters->sample_left = mw_sampler_next(&counters->random);
+        draw(counters);
         counters->freed_classes = is_exact ? 0 : freed_classes;
     }
     mw_thread.counters = counters;
@@ -147,11 +159,14 @@ bool mw_threads_is_sample_due(uint64_t weight)
         mw_counter_add(&counters->samples, 1);
         return true;
     }
-    bool is_on = mw_sampler_mean() != 0;
+    /* Chosen by another mean it would stand for too much or too little. How far it is to the next one does not depend
+     * on how far it was to here, so that nothing is lost by drawing anew. */
+    uint64_t mean_bytes = mw_sampler_mean();
+    bool is_on = mean_bytes != 0 && mean_bytes == *drawn_for(counters);
     if (is_on)
         mw_counter_add(&counters->samples, 1);
     __atomic_store_n(&counters->countdown, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&counters->sample_left, mw_sampler_next(&counters->random), __ATOMIC_RELAXED);
+    draw(counters);
     mw_threads_renew_grant(counters);
     return is_on;
 }
@@ -208,7 +223,7 @@ void mw_threads_start(void)
     /* This thread has allocated before anyone knew how. */
     if (end_key_made)
         pthread_setspecific(end_key, (void *)1);
-    mw_thread.counters->sample_left = mw_sampler_next(&mw_thread.counters->random);
+    draw(mw_thread.counters);
     mw_thread.counters->countdown = 0;
 }
 

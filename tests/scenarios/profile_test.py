@@ -631,7 +631,6 @@ class Live(Segments):
     def test_the_sampling_can_be_switched_on(self):
         self.check_sampling("off")
 
-    @unittest.expectedFailure  # what was chosen by the old mean is taken to stand for the new one
     def test_a_block_that_was_chosen_by_another_mean_does_not_stand_for_this_one(self):
         for before in ("off", "4K"):
             with self.subTest(before=before), self.hoard("busy", sample=before, interval="50ms") as process:
