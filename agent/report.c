@@ -147,6 +147,8 @@ static void print_head(const struct mw_report *report, const struct mw_holders *
     if (profile->dropped_samples || profile->dropped_stacks)
         fprintf(out, "missing for want of room: %" PRIu64 " sampled blocks (%s), %" PRIu64 " stacks\n",
                 profile->dropped_samples, mw_report_size(profile->dropped_bytes), profile->dropped_stacks);
+    if (report->view->damaged)
+        fprintf(out, "left out because they make no sense: %zu entries of the segment\n", report->view->damaged);
 }
 
 /* ---- rankings ---- */

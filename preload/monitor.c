@@ -157,7 +157,7 @@ static void fetch_trim(void)
                                   .returned_bytes = before > after ? before - after : 0,
                                   .pause_ns = pause_ns};
     monitor.request.pending = false;
-    mw_trim_account_released(event.returned_bytes);
+    mw_trim_account_served(monitor.request.is_controls, event.returned_bytes);
     trimmed(&monitor.request, event);
 }
 

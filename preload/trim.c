@@ -60,8 +60,10 @@ static uint64_t trim_now(void)
     return pause_ns;
 }
 
-void mw_trim_account_released(uint64_t bytes)
+void mw_trim_account_served(bool forced, uint64_t bytes)
 {
+    if (forced)
+        mw_counter_add_shared(&account.forced, 1);
     mw_counter_add_shared(&account.released_bytes, bytes);
 }
 
@@ -80,7 +82,7 @@ int mw_trim(bool forced, struct mw_trim_event *event)
         .returned_bytes = before > after ? before - after : 0,
         .pause_ns = pause_ns,
     };
-    mw_trim_account_released(event->returned_bytes);
+    mw_counter_add_shared(&account.released_bytes, event->returned_bytes);
     return 0;
 }
 
@@ -97,6 +99,7 @@ int mw_trim_request(void)
 {
     if (!malloc_trim_beneath)
         return -ENOTSUP;
+    move_on(MW_TRIM_DONE, MW_TRIM_IDLE); /* of a request that nobody waits for any more */
     move_on(MW_TRIM_IDLE, MW_TRIM_REQUESTED);
     return 0;
 }

@@ -32,7 +32,7 @@ int mw_trim_request(void);
 /* True once a request is served: *pause_ns is what it took. What came back is for the caller to measure and to
  * account. */
 bool mw_trim_fetch(uint64_t *pause_ns);
-void mw_trim_account_released(uint64_t bytes);
+void mw_trim_account_served(bool forced, uint64_t bytes);
 
 /* In the child of a fork: forgets the request. */
 void mw_trim_after_fork(void);
