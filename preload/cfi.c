@@ -40,34 +40,33 @@ static uint64_t take_unsigned(struct reader *reader, size_t bytes)
     return value;
 }
 
-static uint64_t take_uleb(struct reader *reader)
+/* LEB128; *sign_bits: what a sign would fill. */
+static uint64_t take_leb(struct reader *reader, uint64_t *sign_bits)
 {
     uint64_t value = 0;
-    uint8_t byte;
     unsigned shift = 0;
+    uint8_t byte;
     do {
         byte = (uint8_t)take_unsigned(reader, 1);
         if (shift < 64)
             value |= (uint64_t)(byte & 0x7f) << shift;
         shift += 7;
     } while (byte & 0x80);
+    *sign_bits = shift < 64 && (byte & 0x40) ? ~UINT64_C(0) << shift : 0;
     return value;
+}
+
+static uint64_t take_uleb(struct reader *reader)
+{
+    uint64_t ignored;
+    return take_leb(reader, &ignored);
 }
 
 static int64_t take_sleb(struct reader *reader)
 {
-    uint64_t value = 0;
-    uint8_t byte;
-    unsigned shift = 0;
-    do {
-        byte = (uint8_t)take_unsigned(reader, 1);
-        if (shift < 64)
-            value |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte & 0x80);
-    if (shift < 64 && (byte & 0x40))
-        value |= ~UINT64_C(0) << shift;
-    return (int64_t)value;
+    uint64_t sign_bits;
+    uint64_t value = take_leb(reader, &sign_bits);
+    return (int64_t)(value | sign_bits);
 }
 
 static void skip(struct reader *reader, uint64_t bytes)
