@@ -72,7 +72,8 @@ static void *tail_of(void *block, uint64_t whole_bytes)
 static struct mw_seen look_for_tail(void *block, struct mw_seen seen)
 {
     uint64_t tail;
-    if (LIKELY(seen.class < tails_from) || seen.usable_bytes < sizeof tail)
+    if (LIKELY(seen.class < tails_from) || seen.usable_bytes < sizeof tail ||
+        (!is_exact && LIKELY(!mw_profile_may_be_noted(block))))
         return seen;
     memcpy(&tail, tail_of(block, seen.usable_bytes), sizeof tail);
     seen.number = mw_profile_number(block, tail);
@@ -88,9 +89,11 @@ struct mw_seen mw_count_look(void *block)
     return look_for_tail(block, look_at_size(block));
 }
 
-/* number 0 takes the tail off. */
+/* number 0 takes a tail off that was there. */
 static void put_tail(void *block, uint64_t whole_bytes, uint32_t number)
 {
+    if (!is_exact)
+        mw_profile_filter_add(block, number ? 1 : -1);
     uint64_t tail = mw_profile_tail(block, number);
     memcpy(tail_of(block, whole_bytes), &tail, sizeof tail);
 }
@@ -147,7 +150,8 @@ static inline __attribute__((always_inline)) void *sample(void *block, struct mw
     }
     uint64_t own_bytes = seen->usable_bytes - MW_PROFILE_TAIL_BYTES;
     uint32_t number = mw_profile_allocated(block, is_exact ? own_bytes : unsampled_bytes, weight);
-    put_tail(block, seen->usable_bytes, number);
+    if (number || is_exact) /* in the exact mode a tail is looked for in every block */
+        put_tail(block, seen->usable_bytes, number);
     if (number)
         *seen = (struct mw_seen){.class = UINT64_MAX, .usable_bytes = own_bytes, .number = number};
     return block;
@@ -249,12 +253,8 @@ static inline bool count_freed_plain(void *block)
     uint64_t header = mw_header(block);
     uint64_t class = mw_header_class(header);
     struct mw_counters *counters = mw_thread.counters;
-    uint64_t tail;
-    if (class >= MW_FREED_CLASSES || class < tails_from || class < counters->freed_classes ||
-        !counters->freed_classes || header & MW_HEADER_IS_MAPPED)
-        return false;
-    memcpy(&tail, (char *)block + 16 * class - 8 - sizeof tail, sizeof tail);
-    if (mw_profile_may_be_tail(block, tail))
+    if (class >= MW_FREED_CLASSES || class < tails_from || !counters->freed_classes || header & MW_HEADER_IS_MAPPED ||
+        mw_profile_may_be_noted(block))
         return false;
     mw_counter_add(&counters->freed[class], 1);
     return true;

@@ -297,6 +297,17 @@ void mw_profile_unmapped(uint32_t owner, uint64_t bytes)
 
 /* ---- tails ---- */
 
+uint8_t mw_profile_filter[1 << MW_PROFILE_FILTER_BITS];
+
+void mw_profile_filter_add(const void *block, int change)
+{
+    uint8_t *place = mw_profile_filter_place(block);
+    uint8_t count = __atomic_load_n(place, __ATOMIC_RELAXED);
+    while (count != UINT8_MAX && !__atomic_compare_exchange_n(place, &count, (uint8_t)(count + change), false,
+                                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
 uint64_t mw_profile_tail(const void *block, uint32_t number)
 {
     return number ? (uint64_t)mw_profile_tag(block) << 32 | number : 0;
@@ -305,7 +316,7 @@ uint64_t mw_profile_tail(const void *block, uint32_t number)
 uint32_t mw_profile_number(const void *block, uint64_t tail)
 {
     uint32_t number = (uint32_t)tail;
-    if (!mw_profile_may_be_tail(block, tail) || !number)
+    if (!mw_profile_is_tail(block, tail) || !number)
         return 0;
     if (is_exact)
         return number < mw_store.stacks_capacity ? number : 0;

@@ -39,10 +39,31 @@ static inline uint32_t mw_profile_tag(const void *block)
            1;
 }
 
-static inline bool mw_profile_may_be_tail(const void *block, uint64_t tail)
+static inline bool mw_profile_is_tail(const void *block, uint64_t tail)
 {
     return (uint32_t)(tail >> 32) == mw_profile_tag(block);
 }
+
+/* How many noted blocks there are, by a hash of their addresses: where there is none, the tail need not be looked at,
+ * which may lie in memory that nobody has touched for long. A count of 255 stays for good. */
+#define MW_PROFILE_FILTER_BITS 13
+#pragma GCC visibility push(hidden) /* or the compiler would look for it in the global offset table */
+extern uint8_t mw_profile_filter[1 << MW_PROFILE_FILTER_BITS];
+#pragma GCC visibility pop
+
+static inline uint8_t *mw_profile_filter_place(const void *block)
+{
+    return &mw_profile_filter[(uint64_t)(uintptr_t)block * UINT64_C(0x9e3779b97f4a7c15) >>
+                              (64 - MW_PROFILE_FILTER_BITS)];
+}
+
+static inline bool mw_profile_may_be_noted(const void *block)
+{
+    return __atomic_load_n(mw_profile_filter_place(block), __ATOMIC_RELAXED) != 0;
+}
+
+/* One more with this address, or one less (-1). */
+void mw_profile_filter_add(const void *block, int change);
 
 /* The number of the block, if it is noted, else 0. The tail is what stands at the end of its usable space. */
 uint32_t mw_profile_number(const void *block, uint64_t tail);

@@ -119,8 +119,8 @@ static inline __attribute__((always_inline)) bool read_word(uintptr_t address, u
 
 /* ---- what a return address says ---- */
 
-/* Direct-mapped, shared by all threads without a lock: the first word is the address and the second combined, so that a
- * pair of which two threads wrote one half each fits no address. */
+/* Each in its place or next door; shared by all threads without a lock: the first word is the address and the second
+ * combined, so that a pair of which two threads wrote one half each fits no address. */
 static struct {
     uint64_t mixed;
     uint64_t rule;
@@ -143,27 +143,46 @@ void mw_unwind_forget(void)
         __atomic_store_n(&remembered[i].mixed, 0, __ATOMIC_RELAXED);
 }
 
+static void remember(size_t place, uintptr_t address, uint64_t packed)
+{
+    __atomic_store_n(&remembered[place].rule, packed, __ATOMIC_RELAXED);
+    __atomic_store_n(&remembered[place].mixed, packed ^ address, __ATOMIC_RELAXED);
+}
+
+/* What it says, if it is remembered in that place; else 0. */
+static inline uint64_t recall(size_t place, uintptr_t address)
+{
+    uint64_t mixed = __atomic_load_n(&remembered[place].mixed, __ATOMIC_RELAXED);
+    uint64_t packed = __atomic_load_n(&remembered[place].rule, __ATOMIC_RELAXED);
+    return LIKELY((mixed ^ packed) == address) ? packed : 0;
+}
+
+/* Its place is empty or another's. The other goes next door, where it is found as well: two frames of one stack that
+ * share a place must not drive each other out time and again. */
 static __attribute__((noinline)) uint64_t learn_rule(uintptr_t address)
 {
     struct mw_cfi_rule rule = {.kind = MW_CFI_NONE};
     struct found_object found;
     size_t place = place_of(address);
+    uint64_t next_door = recall(place ^ 1, address);
+    if (next_door)
+        return next_door;
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
     if (find_object && find_object((void *)address, &found) == 0 && found.eh_frame)
         rule = mw_cfi_find(found.eh_frame, (uintptr_t)found.map_start, (uintptr_t)found.map_end, address);
     uint64_t packed = mw_cfi_pack(rule);
-    __atomic_store_n(&remembered[place].rule, packed, __ATOMIC_RELAXED);
-    __atomic_store_n(&remembered[place].mixed, packed ^ address, __ATOMIC_RELAXED);
+    uint64_t others = __atomic_load_n(&remembered[place].rule, __ATOMIC_RELAXED);
+    if (others)
+        remember(place ^ 1, others ^ __atomic_load_n(&remembered[place].mixed, __ATOMIC_RELAXED), others);
+    remember(place, address, packed);
     return packed;
 }
 
 /* `address` lies in the call, or is where a signal came. */
 static inline __attribute__((always_inline)) uint64_t rule_of(uintptr_t address)
 {
-    size_t place = place_of(address);
-    uint64_t mixed = __atomic_load_n(&remembered[place].mixed, __ATOMIC_RELAXED);
-    uint64_t packed = __atomic_load_n(&remembered[place].rule, __ATOMIC_RELAXED);
-    return LIKELY((mixed ^ packed) == address) ? packed : learn_rule(address);
+    uint64_t packed = recall(place_of(address), address);
+    return LIKELY(packed) ? packed : learn_rule(address);
 }
 
 /* ---- from frame to frame ---- */
