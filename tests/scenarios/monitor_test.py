@@ -4,7 +4,6 @@
 import pathlib
 import re
 import shutil
-import subprocess
 import tempfile
 
 from harness import Scenario, json_lines, main, os, program, run, signal, start, statistics, wait_until
