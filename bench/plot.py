@@ -8,7 +8,7 @@ from workloads import THROUGHPUT
 
 WIDTH, HEIGHT = 1000, 380  # of a panel
 COLOURS = {  # memwatch in greens
-    "memwatch": "#0b6e4f", "memwatch counters": "#6fb98f", "memwatch exact": "#0b6e4f",
+    "memwatch": "#0b6e4f", "memwatch counters": "#6fb98f", "memwatch exact": "#2e2a5d",
     "memwatch/jemalloc": "#0b6e4f", "memwatch/tcmalloc": "#3f9b76", "memwatch/mimalloc": "#8fcbb0",
     "forward": "#b8bec7", "libmemusage": "#edae49", "jemalloc prof": "#d1495b", "tcmalloc sampling": "#30638e",
     "heaptrack raw": "#c9a0dc", "heaptrack": "#66438f", "jemalloc prof 0": "#d1495b", "tcmalloc HEAPPROFILE": "#30638e",
