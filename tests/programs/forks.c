@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A process and its child, that have a heap in common and then go their own ways. Each says what its sites hold, a line a
- * site with its pid in front, and waits to be killed.
+ * A process and its child, that have a heap in common and then go their own ways. Each says what its sites hold, a line
+ * a site with its pid in front, and waits to be killed.
  */
 #include <inttypes.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A program that knows who holds its memory: call sites of every kind, and much healthy churn besides. It says what each
- * site holds and has allocated, a line a site ("name live_bytes live_blocks allocated_bytes allocated_blocks"), and then
- * does what it was told to.
+ * A program that knows who holds its memory: call sites of every kind, and much healthy churn besides. It says what
+ * each site holds and has allocated, a line a site ("name live_bytes live_blocks allocated_bytes allocated_blocks"),
+ * and then does what it was told to.
  *
  *     sites die|wait|exit [SCALE]
  *
@@ -272,7 +272,7 @@ static void finish(const char *how)
         pause();
 }
 
-#define DO(function, blocks) function(open_books(#function), (blocks) * scale)
+#define DO(function, blocks) function(open_books(#function), (blocks)*scale)
 
 int main(int argc, char **argv)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A library that sites.c opens, early or late, or one whose symbols are in a file beside it: FUNCTION names the function
- * that allocates, BYTES says how much at a time.
+ * A library that sites.c opens, early or late, or one whose symbols are in a file beside it: FUNCTION names the
+ * function that allocates, BYTES says how much at a time.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A storm of allocations, to be killed in the midst of it: threads allocate from many stacks, free one another's blocks,
- * resize them, and end and begin anew.
+ * A storm of allocations, to be killed in the midst of it: threads allocate from many stacks, free one another's
+ * blocks, resize them, and end and begin anew.
  *
  *     storm THREADS
  *
@@ -15,10 +15,10 @@
 
 #include "check.h"
 
-#define MOST_THREADS   64
-#define SHARED_BLOCKS  4096
-#define BLOCKS_A_LIFE  20000
-#define DEEPEST        24
+#define MOST_THREADS  64
+#define SHARED_BLOCKS 4096
+#define BLOCKS_A_LIFE 20000
+#define DEEPEST       24
 
 static void *shared_blocks[SHARED_BLOCKS];
 static pthread_barrier_t all_run;
@@ -95,7 +95,8 @@ int main(int argc, char **argv)
     pthread_barrier_init(&all_run, NULL, threads + 1);
     for (unsigned i = 0; i < threads; i++) {
         pthread_t thread;
-        CHECK(pthread_create(&thread, NULL, begin, (void *)(uintptr_t)(88172645463325252ULL + i)) == 0, "pthread_create");
+        CHECK(pthread_create(&thread, NULL, begin, (void *)(uintptr_t)(88172645463325252ULL + i)) == 0,
+              "pthread_create");
     }
     pthread_barrier_wait(&all_run);
     (void)!write(STDOUT_FILENO, "ready\n", 6);

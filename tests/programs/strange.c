@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stacks that are not what one expects. Each way allocates by a function that is called after it, says "done", and kills
- * the program.
+ * Stacks that are not what one expects. Each way allocates by a function that is called after it, says "done", and
+ * kills the program.
  *
  *     strange coroutine|handler|bare|small|deep
  */
@@ -23,8 +23,8 @@ static void *volatile kept;
 
 /* ---- coroutines ---- */
 
-#define COROUTINES   16
-#define STACK_BYTES  32768
+#define COROUTINES    16
+#define STACK_BYTES   32768
 #define BLOCKS_A_TURN (BLOCKS / COROUTINES / 5)
 
 static ucontext_t scheduler;
