@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "good_size.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,13 +13,9 @@ static size_t (*plain)(size_t size);
 static void *find(const char *name)
 {
     void *found = mw_real_find(name);
-    if (!found) {
-        dlerror(); /* tells the message, … */
-        dlerror(); /* … and frees it */
-    }
-    bool is_its_own = (uintptr_t)found - mw_real_surveyed.allocator_start <
-                      mw_real_surveyed.allocator_end - mw_real_surveyed.allocator_start;
-    return is_its_own ? found : NULL;
+    if (!found)
+        mw_real_forget_error();
+    return mw_real_is_allocators(found) ? found : NULL;
 }
 
 /* tcmalloc gives a block that it samples for itself more than it says. */

@@ -82,14 +82,7 @@ static bool is_allocators(const void *function)
 {
     if (!mw_real_surveyed.allocator_end)
         mw_real_survey();
-    return (uintptr_t)function - mw_real_surveyed.allocator_start <
-           mw_real_surveyed.allocator_end - mw_real_surveyed.allocator_start;
-}
-
-static void forget_error(void)
-{
-    dlerror(); /* tells the message of a search that failed, … */
-    dlerror(); /* … and frees it */
+    return mw_real_is_allocators(function);
 }
 
 /* The C++ library's operator as a module sees it; `self` is ours. */
@@ -114,7 +107,7 @@ static void *find_throwing(const char *symbol, const void *self, const void *cal
         found = find_in("libc++.so.1", symbol, self);
     if (!found)
         found = mw_real_find(symbol);
-    forget_error();
+    mw_real_forget_error();
     if (!found && !strstr(symbol, "nothrow"))
         abort(); /* as if nobody caught it */
     return found;
@@ -162,7 +155,7 @@ static void *find(const char *symbol)
     mw_thread.resolving = true;
     void *found = mw_real_find(symbol);
     if (!found)
-        forget_error();
+        mw_real_forget_error();
     mw_thread.resolving = false;
     errno = saved;
     return found && !is_allocators(found) ? found : NULL;

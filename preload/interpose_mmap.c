@@ -11,18 +11,11 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Does the call come from the allocator's code? */
-static inline bool from_allocator(const void *return_address)
-{
-    return (uintptr_t)return_address - mw_real_surveyed.allocator_start <
-           mw_real_surveyed.allocator_end - mw_real_surveyed.allocator_start;
-}
-
 static inline void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset,
                         const void *return_address)
 {
     void *mapped = mw_real_mmap(address, bytes, protection, flags, fd, offset);
-    if (mapped != MAP_FAILED && !from_allocator(return_address))
+    if (mapped != MAP_FAILED && !mw_real_is_allocators(return_address))
         mw_maps_mapped(mapped, bytes, (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE);
     return mapped;
 }
@@ -41,7 +34,7 @@ EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int 
 
 EXPORT int munmap(void *address, size_t bytes)
 {
-    if (from_allocator(__builtin_return_address(0)))
+    if (mw_real_is_allocators(__builtin_return_address(0)))
         return mw_real_munmap(address, bytes);
     bool begun = mw_maps_begin();
     int result = mw_real_munmap(address, bytes);
@@ -60,7 +53,7 @@ EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ..
         address = va_arg(arguments, void *); // NOLINT(clang-analyzer-valist.Uninitialized)
         va_end(arguments);
     }
-    if (from_allocator(__builtin_return_address(0)))
+    if (mw_real_is_allocators(__builtin_return_address(0)))
         return mw_real_mremap(old, old_bytes, new_bytes, flags, address);
     bool begun = mw_maps_begin();
     void *moved = mw_real_mremap(old, old_bytes, new_bytes, flags, address);

@@ -34,6 +34,12 @@ void *mw_real_find(const char *name)
     return dlsym(RTLD_NEXT, name);
 }
 
+void mw_real_forget_error(void)
+{
+    dlerror(); /* tells it, … */
+    dlerror(); /* … and frees it */
+}
+
 /* C23 lets free stand in for these. */
 
 static void free_for_sized(void *block, size_t size)
@@ -57,8 +63,7 @@ void mw_real_find_sized(void)
         memcpy(&mw_real_free_sized, &sized, sizeof sized);
     if (aligned_sized)
         memcpy(&mw_real_free_aligned_sized, &aligned_sized, sizeof aligned_sized);
-    dlerror(); /* tells the message of a search that failed, … */
-    dlerror(); /* … and frees it */
+    mw_real_forget_error();
 }
 
 /* What an allocator above glibc lacks is found in glibc, whose blocks it cannot free: a program that calls these two

@@ -55,6 +55,9 @@ MW_MAP_FUNCTIONS(MW_REAL_DECLARE)
 /* The function of that name beneath us; NULL: there is none. */
 void *mw_real_find(const char *name);
 
+/* Frees the message that a search in vain has allocated. */
+void mw_real_forget_error(void);
+
 /* Finds them all now, and how to count (count.h). False where this thread is already at it (dlsym has called us). */
 bool mw_real_resolve(void);
 
@@ -70,6 +73,13 @@ struct mw_real_survey {
     uint64_t static_data_bytes;
 };
 extern struct mw_real_survey mw_real_surveyed;
+
+static inline bool mw_real_is_allocators(const void *code)
+{
+    return (uintptr_t)code - mw_real_surveyed.allocator_start <
+           mw_real_surveyed.allocator_end - mw_real_surveyed.allocator_start;
+}
+
 void mw_real_survey(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 
 #include "cfi.h"
+#include "real.h"
 #include "syscall.h"
 #include "threads.h"
 
@@ -45,7 +46,7 @@ void mw_unwind_start(enum mw_unwind_kind chosen)
     if (found)
         memcpy(&find_object, &found, sizeof found);
     else
-        dlerror();
+        mw_real_forget_error();
     if (find_object && find_object((void *)mw_unwind_start, &own) == 0) {
         own_start = (uintptr_t)own.map_start;
         own_end = (uintptr_t)own.map_end;
