@@ -10,11 +10,13 @@ import subprocess
 import sysconfig
 from dataclasses import dataclass, field, replace
 
+BASE = "plain"
 MEMWATCH = "preload/libmemwatch.so"
 # The library is to watch as it does by default; only its lines have nowhere to go.
 MEMWATCH_QUIET = {"MEMWATCH_OUTPUT": "none"}
 FORWARD = "bench/bench_forward.so"
 SLEEPER = "bench/bench_sleeper.so"
+TRIMMER = "bench/bench_trimmer.so"
 JEMALLOC, TCMALLOC, TCMALLOC_MINIMAL, MIMALLOC, MEMUSAGE = (
     "libjemalloc.so.2", "libtcmalloc.so.4", "libtcmalloc_minimal.so.4", "libmimalloc.so.2.0", "libmemusage.so")
 
@@ -48,10 +50,17 @@ def allocator(name, what, library, package, over="", **environment):
 
 
 CONTENDERS = (
-    Contender("plain", "the program as it is, on glibc's allocator"),
+    Contender(BASE, "the program as it is, on glibc's allocator"),
     Contender("plain again", "the same once more: what it differs from 1 is noise"),
     Contender("forward", "a library that only passes malloc and free on: the floor", (FORWARD,)),
     Contender("sleeping pthread", "a library that only starts a pthread, which sleeps", (SLEEPER,)),
+    Contender("floor", "plain, and the program itself calls malloc_trim when it is done",
+              environment={"BENCH_TRIM": "1"}),
+    Contender("2 arenas", "plain with MALLOC_ARENA_MAX=2", environment={"MALLOC_ARENA_MAX": "2"}),
+    Contender("timer 1s", "plain, and a thread that calls malloc_trim every second", (TRIMMER,),
+              {"BENCH_TRIM_EVERY_MS": "1000"}),
+    Contender("timer 60s", "plain, and a thread that calls malloc_trim every minute", (TRIMMER,),
+              {"BENCH_TRIM_EVERY_MS": "60000"}),
 
     # libmemwatch.so. Where the library does not know an option of these the line is not shown.
     memwatch("memwatch", "the library with its defaults"),
@@ -59,6 +68,7 @@ CONTENDERS = (
     memwatch("memwatch exact", "every block with its stack", sample="1"),
     memwatch("memwatch no monitor", "defaults without a monitor thread", monitor="off"),
     memwatch("memwatch thread", "defaults with a monitor that is a pthread", monitor="thread"),
+    memwatch("memwatch at its limit", "MEMWATCH_LIMIT=200M, which the workload passes again and again", limit="200M"),
     memwatch("memwatch/jemalloc", "defaults above jemalloc", above=JEMALLOC, over="jemalloc", package="libjemalloc2"),
     memwatch("memwatch/tcmalloc", "defaults above gperftools' tcmalloc", above=TCMALLOC, over="tcmalloc",
              package="libgoogle-perftools4"),
@@ -67,6 +77,8 @@ CONTENDERS = (
 
     # Other allocators.
     allocator("jemalloc", "jemalloc", JEMALLOC, "libjemalloc2"),
+    allocator("jemalloc decay 0", "jemalloc, dirty_decay_ms:0", JEMALLOC, "libjemalloc2", "jemalloc",
+              MALLOC_CONF="dirty_decay_ms:0"),
     allocator("tcmalloc", "gperftools' tcmalloc", TCMALLOC, "libgoogle-perftools4"),
     allocator("tcmalloc-minimal", "gperftools' tcmalloc without its profiler", TCMALLOC_MINIMAL,
               "libtcmalloc-minimal4"),

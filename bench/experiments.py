@@ -8,10 +8,13 @@ returns what goes into JSON, from which report.py makes every table.
 import sys
 from dataclasses import dataclass
 
+from contenders import BASE
+from latency import Latency
 from measure import geometric_mean, spread
+from retention import Retention
+from survival import Survival
 from workloads import CPU, THROUGHPUT, WALL
 
-BASE = "plain"
 EXACT_RUNS = 3
 SLOW_SCALE = 0.2  # a program that is a hundred times slower is given less to do
 
@@ -268,6 +271,9 @@ WATCHED_EXACTLY = ("mix", "mix2", "python3", "perl", "sqlite3", "clang")
 ABOVE = ("jemalloc", "jemalloc prof", "memwatch/jemalloc", "tcmalloc", "tcmalloc sampling", "memwatch/tcmalloc",
          "mimalloc", "memwatch/mimalloc")
 
+GLIBC = ("2 arenas", "timer 60s", "timer 1s")
+ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc")
+
 EXPERIMENTS = {  # name: sections. The order is that of the report.
     "quick": (
         Instructions("A short look: instructions", ("fast", "mix"), (BASE, "memwatch")),
@@ -296,6 +302,15 @@ EXPERIMENTS = {  # name: sections. The order is that of the report.
               (BASE, "plain again", "forward", *MODES, "libmemusage", "jemalloc prof", "tcmalloc sampling")),),
     "tick": (
         Tick("A tick of the monitor"),),
+    "retention": (
+        Retention("What is kept after the work is done", ("burst", "tides", "drops", "drops, pymalloc"),
+                  (BASE, *GLIBC, "memwatch", "floor", "jemalloc decay 0", *ALLOCATORS)),),
+    "survival": (
+        Survival("The lowest limit at which it finishes", ("burst in turn", "tides", "drops"),
+                 (BASE, *GLIBC, "memwatch", *ALLOCATORS)),),
+    "latency": (
+        Latency("Waiting for malloc while memory is given back", ("latency",),
+                (BASE, "plain again", "timer 1s", "memwatch", "memwatch at its limit")),),
     "peers": (
         Times("Peers as one would leave them on", ("fast", "mix", "mix2", "handoff", "server", "python3", "perl",
                                                    "sqlite3", "redis"), (BASE, "memwatch", *LEFT_ON), 1.0, 5),

@@ -44,6 +44,38 @@ def prices():
                        over(workload, ours), over(workload, theirs))
 
 
+GLIBC = ("plain", "2 arenas", "timer 60s", "timer 1s")  # what else can be done to glibc's allocator
+
+
+def against_least(workload, value):
+    """memwatch's figure as a ratio to the least of glibc's other settings."""
+    def figure(rows):
+        return value(rows[workload, "memwatch"]) / min(value(rows[workload, name]) for name in GLIBC)
+    return figure
+
+
+def p999_ms(contender):
+    return lambda rows: rows["latency", contender]["p999_ns"]["median"] / 1e6
+
+
+def limits():
+    """What limiting itself is worth."""
+    for workload in ("burst", "tides", "drops", "drops, pymalloc"):
+        yield Goal("retention", 0, f"RSS after it, ratio to the floor, {workload}",
+                   median(workload, "memwatch", "floor_ratio"), 1.05)
+        for key, what in (("after_kib", "RSS after it"), ("mean_kib", "mean RSS")):
+            yield Goal("retention", 0, f"{what}, ratio to glibc's best other setting, {workload}",
+                       against_least(workload, lambda row, key=key: row[key]["median"]), 1.0)
+        yield Goal("retention", 0, f"throughput, {workload}", median(workload, "memwatch", "throughput_ratio"),
+                   at_least=0.97)
+    for workload in ("burst in turn", "tides", "drops"):
+        yield Goal("survival", 0, f"lowest limit, ratio to glibc's best other setting, {workload}",
+                   against_least(workload, lambda row: row["limit_bytes"]), 1.0)
+    yield Goal("survival", 0, "lowest limit, ratio to plain, burst in turn",
+               lambda rows: rows["burst in turn", "memwatch"]["ratio"], 0.75)
+    yield Goal("latency", 0, "p99.9 in ms: no more than timer 1s", p999_ms("memwatch"), p999_ms("timer 1s"))
+
+
 GOALS = (
     Goal("instructions", 0, "instructions added to a pair, fast", added("fast"), 30),
     Goal("instructions", 0, "instructions added to a pair, mix", added("mix"), 26),
@@ -68,6 +100,7 @@ GOALS = (
       for workload in ("fragment", "python3", "perl", "clang", "gcc")),
     Goal("startup", 0, "µs of CPU time added to a thread's life, threads", extra_us("threads", "memwatch"), 2),
     Goal("tick", 0, "µs of CPU time a tick", lambda rows: rows["idle", "memwatch"]["cpu_us_per_tick"], 100),
+    *limits(),
 )
 
 

@@ -19,7 +19,8 @@ DEADLINE_S = 150
 ANSWER_DEADLINE_S = 60
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"  # Debian's programs, not what a user has before them
 # What would change a program's allocator behind the table's back.
-NOT_INHERITED = re.compile("MEMWATCH_|LD_|MALLOC_|GLIBC_TUNABLES|TCMALLOC_|HEAP|MIMALLOC_|MEMUSAGE|PYTHON|GIT_|PERL")
+NOT_INHERITED = re.compile(
+    "MEMWATCH_|BENCH_|LD_|MALLOC_|GLIBC_TUNABLES|TCMALLOC_|HEAP|MIMALLOC_|MEMUSAGE|PYTHON|GIT_|PERL")
 
 
 @dataclass
@@ -28,7 +29,9 @@ class Run:
 
     wall_s: float = 0
     cpu_s: float = 0
-    rss_kib: int = 0
+    rss_kib: int = 0  # peak
+    mean_kib: float = 0  # RSS over the run, and at its end, where it was looked at
+    after_kib: float = 0
     output: str = ""
     failure: str = ""
 
@@ -68,14 +71,16 @@ class Runner:
             shutil.rmtree(path, ignore_errors=True)
 
     @contextlib.contextmanager
-    def started(self, contender, command, directory, variables=None, deadline_s=DEADLINE_S):
-        """Starts a command under a contender. Yields a function that waits for its end and returns the Run."""
+    def started(self, contender, command, directory, variables=None, deadline_s=DEADLINE_S, group=None):
+        """Starts a command under a contender, in a cgroup if one is given. Yields a function that waits for its end and
+        returns the Run."""
         variables = {**contender.environment, **(variables or {})}
+        joining = [f"@{group}"] if group else []
         figures, figures_end = os.pipe()
         with open(directory / "stdout", "w+b") as stdout, open(directory / "stderr", "w+b") as stderr:
             process = subprocess.Popen(
-                [self.helper, str(deadline_s), str(figures_end), *(f"{k}={v}" for k, v in variables.items()), "--",
-                 *contender.prefix, *map(str, command)],
+                [self.helper, str(deadline_s), str(figures_end), *joining, *(f"{k}={v}" for k, v in variables.items()),
+                 "--", *contender.prefix, *map(str, command)],
                 cwd=directory, env=self.environment, pass_fds=[figures_end], stdin=subprocess.DEVNULL,
                 stdout=stdout, stderr=stderr)
             os.close(figures_end)
@@ -93,9 +98,8 @@ class Runner:
                 self.running.remove(process)
                 os.close(figures)
 
-    def run(self, contender, command, variables=None, deadline_s=DEADLINE_S):
-        with (self.scratch() as directory,
-              self.started(contender, command, directory, variables, deadline_s) as (_, end)):
+    def run(self, contender, command, variables=None, **how):
+        with self.scratch() as directory, self.started(contender, command, directory, variables, **how) as (_, end):
             return end()
 
     def run_server(self, contender, command, client):
@@ -170,7 +174,7 @@ def run_of(line, stdout, stderr, deadline_s):
         failure = f"killed by {signal.Signals(status).name}"
     elif status != 0:
         failure = f"exit status {status}: {last_line(stderr)}"
-    return Run(wall_ns / 1e9, cpu_us / 1e6, rss_kib, stdout, failure)
+    return Run(wall_ns / 1e9, cpu_us / 1e6, rss_kib, output=stdout, failure=failure)
 
 
 def last_line(message):

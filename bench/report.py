@@ -64,6 +64,24 @@ def tick_cells(row):
             mebibytes(row["rss_kib"])]
 
 
+def retention_cells(row):
+    return [row["workload"], row["contender"], mebibytes(row["after_kib"]["median"]), ratio(row.get("floor_ratio")),
+            mebibytes(row["mean_kib"]["median"]), ratio(row["mean_ratio"]), mebibytes(row["peak_kib"]["median"]),
+            ratio(row["throughput_ratio"]), ratio(row["cpu_ratio"])]
+
+
+def survival_cells(row):
+    return [row["workload"], row["contender"], mebibytes(row["limit_bytes"] / 1024),
+            f"{row['ratio']:.2f}" if "ratio" in row else "–", mebibytes(row["peak_kib"]),
+            f"{row['runs']}, {row['killed']} killed"]
+
+
+def latency_cells(row):
+    return [row["workload"], row["contender"],
+            *(duration(row[word]["median"]) for word in ("p50_ns", "p99_ns", "p999_ns", "max_ns", "wait_ns")),
+            mebibytes(row["mean_kib"]["median"]), ratio(row["cpu_ratio"])]
+
+
 KINDS = {  # of sections: the heads of the columns, and the cells of a row
     "time": (("workload", "contender", "ratio to plain", "of", "wall ratio", "over its own base", "each", "peak RSS",
               "MiB added"), time_cells),
@@ -71,6 +89,12 @@ KINDS = {  # of sections: the heads of the columns, and the cells of a row
     "instructions": (("workload", "contender", "instructions", "over plain", "over its own base"), instruction_cells),
     "scaling": (("workloads", "contender", "gain", "ratio to plain's"), scaling_cells),
     "tick": (("workload", "contender", "CPU a tick", "lines", "peak RSS"), tick_cells),
+    "retention": (("workload", "contender", "RSS after it", "ratio to floor", "mean RSS", "ratio to plain", "peak RSS",
+                   "throughput, ratio", "CPU, ratio"), retention_cells),
+    "survival": (("workload", "contender", "lowest limit", "ratio to plain", "peak RSS without one", "runs"),
+                 survival_cells),
+    "latency": (("workload", "contender", "p50", "p99", "p99.9", "longest", "longest wait", "mean RSS", "CPU, ratio"),
+                latency_cells),
 }
 
 
@@ -87,7 +111,12 @@ def lines_of(section):
 
 
 def print_section(name, section):
-    print(f"\n{name}: {section['title']}" + (f", {section['runs']} runs" if "runs" in section else ""))
+    print(f"\n{name}: {section['title']}" + (f", {section['runs']} runs" if "runs" in section else "")
+          + (f", {section['quiet_s']:.3g} s quiet" if "quiet_s" in section else "")
+          + (f", {section['times']} of {section['times']} runs" if "times" in section else ""))
+    if section.get("not_run"):
+        print(f"  NOT RUN HERE: {section['not_run']}")
+        return
     print_table(*lines_of(section))
 
 
@@ -197,8 +226,48 @@ def tick_document(section):
             + table(KINDS["tick"][0], lines_of(section)[1]))
 
 
+def by_workload(section):
+    """A table a workload, a line a contender."""
+    heads, lines = lines_of(section)
+    text = ""
+    for name in dict.fromkeys(line[0] for line in lines):
+        text += f"### {name}\n\n" + table(heads[1:], [line[1:] for line in lines if line[0] == name])
+    return text
+
+
+def retention_document(section):
+    return (f"Each workload does its work and is then quiet for {section['quiet_s']:.3g} s: resident memory at the\n"
+            "end of that time, and its mean over the whole run, looked at from outside every 50 ms; throughput of\n"
+            "the work, and CPU time of the whole run, as ratios to plain. The floor is the program that calls\n"
+            f"malloc_trim itself when its work is done. Medians (least–greatest) of {section['runs']} runs; the\n"
+            "quiet time of one passes while others work.\n\n" + by_workload(section))
+
+
+def survival_document(section):
+    if section.get("not_run"):
+        return f"Not run: {section['not_run']}.\n\n"
+    times = section["times"]
+    return ("The lowest limit of a memory cgroup, without swap, at which the workload finishes in\n"
+            f"{times} of {times} runs and is not killed by the kernel: found by halving, to 1 MiB or 2 %. Close to\n"
+            "the limit it is chance.\n\n" + by_workload(section))
+
+
+def latency_document(section):
+    return ("How long malloc and free kept threads that call them every 100 µs, while memory is given back\n"
+            "beside them: percentiles over all slots, where each that was missed counts as having waited; and the\n"
+            "longest time from the beginning of a slot to the end of its calls. Medians of\n"
+            f"{section['runs']} runs.\n\n"
+            + table(KINDS["latency"][0][1:], [line[1:] for line in lines_of(section)[1]]))
+
+
+def not_run(name, section):
+    """Why a whole section could not be measured, by the name of its experiment."""
+    return {name: section["not_run"]} if section.get("not_run") else {}
+
+
 DOCUMENTS = {"time": time_document, "memory": memory_document, "instructions": instruction_document,
-             "scaling": scaling_document, "tick": tick_document}
+             "scaling": scaling_document, "tick": tick_document, "retention": retention_document,
+             "survival": survival_document, "latency": latency_document}
 
 
 def document(report, plot_name):

@@ -61,6 +61,37 @@ for _ in range(3):
     assert json.loads(text) == data
 """
 
+DROPS = """
+import ctypes, os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+
+def words():
+    return ["%d words of some length" % i * 3 for i in range(300_000)]
+
+def records():
+    return [{"id": i, "name": "n%d" % i, "tags": ["t%d" % (i * k % 977) for k in range(8)],
+             "values": [i * k for k in range(300, 312)]} for i in range(20_000)]
+
+def pages():
+    return [b"x" * (15_000 + i * 7919 % 85_000) for i in range(800)]
+
+kept = {}
+
+def work(turn):
+    kept[turn % 12] = (words, records, pages)[turn % 3]()[::500]
+
+turns = int(sys.argv[1])
+workers = [ThreadPoolExecutor(1) for _ in range(4)]
+begin = time.monotonic()
+for turn in range(turns):
+    workers[turn % len(workers)].submit(work, turn).result()
+print("throughput %d" % (turns * 1e6 / (time.monotonic() - begin)))
+if os.environ.get("BENCH_TRIM"):
+    ctypes.CDLL(None).malloc_trim(0)
+print("quiet", flush=True)
+time.sleep(int(os.environ.get("BENCH_QUIET_MS", "0")) / 1000)
+"""
+
 PERL = r"""
 my (%h, $s); $s = 1;
 for my $i (1 .. $ARGV[0]) { $s = ($s * 1103515245 + 12345) % 2147483648; $h{$s % 50000} .= "x$i"; }
@@ -124,6 +155,10 @@ def git_log(count, inputs):
             "main"]
 
 
+def python_script(count, inputs):
+    return ["python3", inputs / "script", count]
+
+
 def redis_server(port, _):
     return ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--loglevel",
             "warning"]
@@ -167,8 +202,23 @@ WORKLOADS = (
     ours("idle", f"1,000 threads and {idle_mebibytes():,} MiB, asleep", 3000, 1000, idle_mebibytes(),
          unit="millisecond"),
 
+    # Done at once, and then quiet for BENCH_QUIET_MS. Where BENCH_TRIM is set they call malloc_trim before that.
+    ours("burst", "8 threads at once allocate 25 MiB each, and free 49 blocks of 50", 10, unit="burst", threads=8,
+         metric=THROUGHPUT),
+    ours("burst in turn", "burst, its threads one after the other", 3, 1, program="burst", unit="burst", threads=8,
+         metric=THROUGHPUT),
+    ours("tides", "4 threads with 5 MiB each that live, and 40 MiB of changing sizes that come and go", 12,
+         unit="tide", metric=THROUGHPUT),
+    real("drops", "python3 builds and drops structures in 4 threads in turn, PYTHONMALLOC=malloc", 14, python_script,
+         "structure", prepare=script(DROPS), environment={"PYTHONMALLOC": "malloc"}, needs=("python3",),
+         metric=THROUGHPUT),
+    real("drops, pymalloc", "drops with Python's own allocator", 14, python_script, "structure",
+         prepare=script(DROPS), needs=("python3",), metric=THROUGHPUT),
+    ours("latency", "a pair and a step of a tide in 300 MiB, every 100 µs in 2 threads", 10_000, unit="millisecond",
+         threads=2, metric=WALL),
+
     real("python3", "json of strings and integers, PYTHONMALLOC=malloc", 14_000,
-         lambda count, inputs: ["python3", inputs / "script", count], "record", prepare=script(PYTHON),
+         python_script, "record", prepare=script(PYTHON),
          environment={"PYTHONMALLOC": "malloc"}),
     real("perl", "a hash of strings, sorted, split, substituted", 500_000,
          lambda count, inputs: ["perl", inputs / "script", count], "string", prepare=script(PERL)),
@@ -218,14 +268,15 @@ class Works:
                 workload.prepare(directory)
         return directory
 
-    def run(self, workload, contender, scale=1.0):
+    def run(self, workload, contender, scale=1.0, **how):
+        """`how`: a deadline and a cgroup, as Runner.started takes them; a server has none."""
         inputs = self.inputs(workload)
         count = max(1, round(workload.operations * scale))
         build = self.runner.build
         if workload.client:
             return self.runner.run_server(contender, lambda port: workload.command(build, port, inputs),
                                           lambda port: workload.client(port, count))
-        return self.runner.run(contender, workload.command(build, count, inputs), workload.environment)
+        return self.runner.run(contender, workload.command(build, count, inputs), workload.environment, **how)
 
     def instructions(self, workload, contender, count):
         command = workload.command(self.runner.build, count, self.inputs(workload))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * measure DEADLINE_S FD [NAME=VALUE]... -- PROGRAM [ARGUMENT]...
+ * measure DEADLINE_S FD [NAME=VALUE|@FILE]... -- PROGRAM [ARGUMENT]...
  *
- * Runs a program with these variables added to its environment, and writes one line to FD:
+ * Runs a program with these variables added to its environment, and writes one line to FD. Into a FILE the program's
+ * process writes 0 before it becomes the program: so it joins a cgroup. The line:
  *     exited|killed|deadline STATUS WALL_NS CPU_US PEAK_RSS_KIB
  * CPU time and peak RSS are those of the program and of all descendants that were waited for.
  *
@@ -41,13 +42,26 @@ static uint64_t microseconds(struct timeval time)
     return (uint64_t)time.tv_sec * 1000000U + (uint64_t)time.tv_usec;
 }
 
+static void join_group(const char *path)
+{
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file >= 0 && write(file, "0", 1) == 1)
+        return;
+    perror(path);
+    _exit(127);
+}
+
 static void become(char **assignments, char **program, const sigset_t *mask)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigprocmask(SIG_SETMASK, mask, NULL);
-    for (; strcmp(*assignments, "--") != 0; assignments++)
-        putenv(*assignments);
+    for (; strcmp(*assignments, "--") != 0; assignments++) {
+        if (**assignments == '@')
+            join_group(*assignments + 1);
+        else
+            putenv(*assignments);
+    }
     execvp(program[0], program);
     perror(program[0]);
     _exit(127);
@@ -74,7 +88,7 @@ int main(int argc, char **argv)
     while (separator < argc && strcmp(argv[separator], "--") != 0)
         separator++;
     if (separator + 1 >= argc) {
-        fprintf(stderr, "usage: measure DEADLINE_S FD [NAME=VALUE]... -- PROGRAM [ARGUMENT]...\n");
+        fprintf(stderr, "usage: measure DEADLINE_S FD [NAME=VALUE|@FILE]... -- PROGRAM [ARGUMENT]...\n");
         return 125;
     }
     uint64_t deadline_ns = strtoull(argv[1], NULL, 10) * 1000000000U;

@@ -52,6 +52,17 @@ static inline char *allocate(size_t size)
     return block;
 }
 
+/* Puts blocks in a random order. */
+static inline void shuffle(char **blocks, uint32_t count, uint64_t *random)
+{
+    for (uint32_t i = count; i > 1; i--) {
+        uint32_t other = below(random_next(random), i);
+        char *block = blocks[i - 1];
+        blocks[i - 1] = blocks[other];
+        blocks[other] = block;
+    }
+}
+
 static inline uint64_t clock_ns(clockid_t clock)
 {
     struct timespec time;
