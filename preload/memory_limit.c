@@ -12,7 +12,11 @@ void mw_memory_limit_start(struct mw_amount limit)
 struct mw_limiter_readings mw_memory_limit_now(const struct memwatch_stats *stats)
 {
     int64_t own = __atomic_load_n(&set_bytes, __ATOMIC_RELAXED);
-    struct mw_limiter_readings readings = {.usage_bytes = stats->RSS, .retained_bytes = stats->HeapRetained};
+    struct mw_limiter_readings readings = {.live_bytes = stats->Alloc,
+                                           .resident_bytes = stats->Alloc + stats->HeapRetained,
+                                           .allocated_bytes = stats->TotalAlloc,
+                                           .usage_bytes = stats->RSS,
+                                           .percent = -1};
     if (own == INT64_MAX)
         return readings;
     if (own >= 0) {

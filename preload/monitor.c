@@ -51,6 +51,7 @@ static struct {
         bool is_controls; /* the agent has asked, not the limit */
         uint64_t since_ns;
         uint64_t rss_before_bytes;
+        enum mw_limiter_reason reason;
         struct mw_limiter_readings readings;
     } request;
     bool said_uncounted;
@@ -105,7 +106,12 @@ static void answer(int64_t result)
 static void trimmed(const struct mw_trim_asked *asked, struct mw_trim_event event)
 {
     if (!asked->is_controls) {
-        mw_limiter_trimmed(&monitor.limiter, asked->readings, event.returned_bytes, mw_clock_ns(CLOCK_MONOTONIC));
+        struct mw_limiter_readings after = asked->readings;
+        uint64_t returned = event.returned_bytes;
+        after.resident_bytes -= returned < after.resident_bytes ? returned : after.resident_bytes;
+        after.usage_bytes -= returned < after.usage_bytes ? returned : after.usage_bytes;
+        mw_limiter_trimmed(&monitor.limiter, asked->reason, &asked->readings, &after, event.pause_ns,
+                           mw_clock_ns(CLOCK_MONOTONIC));
         event.limit_bytes = asked->readings.limit_bytes;
     }
     const uint64_t values[] = {event.limit_bytes, event.rss_before_bytes, event.rss_after_bytes, event.returned_bytes,
@@ -136,9 +142,12 @@ static int ask_for_trim(struct mw_trim_asked asked)
 static void keep_limit(uint64_t now_ns)
 {
     struct mw_limiter_readings readings = mw_memory_limit_now(&monitor.stats);
-    if (monitor.request.pending || mw_limiter_step(&monitor.limiter, readings, now_ns) != MW_LIMITER_TRIM)
+    if (monitor.request.pending)
         return;
-    if (ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .readings = readings}))
+    enum mw_limiter_reason reason = mw_limiter_step(&monitor.limiter, &readings, now_ns).reason;
+    if (reason == MW_LIMITER_NONE)
+        return;
+    if (ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .reason = reason, .readings = readings}))
         note_once(&monitor.said_unknown_allocator,
                   "past the limit, but the allocator of this program is not known: it is only watched");
 }
