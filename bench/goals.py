@@ -68,6 +68,7 @@ def limits():
                        against_least(workload, lambda row, key=key: row[key]["median"]), 1.0)
         yield Goal("retention", 0, f"throughput, {workload}", median(workload, "memwatch", "throughput_ratio"),
                    at_least=0.97)
+        yield Goal("retention", 0, f"CPU time, {workload}", median(workload, "memwatch", "cpu_ratio"), 1.03)
     for workload in ("burst in turn", "tides", "drops"):
         yield Goal("survival", 0, f"lowest limit, ratio to glibc's best other setting, {workload}",
                    against_least(workload, lambda row: row["limit_bytes"]), 1.0)
