@@ -101,13 +101,13 @@ __attribute__((constructor)) static void start(void)
     mw_real_find_sized();
     mw_real_survey();
     mw_good_size_start();
+    mw_trim_start();
     mw_options_parse(&options, environ, say, NULL);
     int store_error = mw_store_start(&options);
     mw_count_read_environment(environ);
     start_profile();
     mw_threads_start();
     mw_memory_limit_start(options.limit);
-    mw_trim_start();
     mw_readings_start();
     mw_record_event(MW_SEGMENT_START, mw_store.header->pid, NULL, 0);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

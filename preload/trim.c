@@ -9,9 +9,9 @@
 #include "fileio.h"
 #include "real.h"
 #include "syscall.h"
+#include "threads.h"
 
-/* glibc's, where our malloc calls go to glibc; NULL: some other allocator. */
-static int (*malloc_trim_beneath)(size_t pad_bytes);
+static struct mw_allocators allocators; /* written once, at the start */
 static uint64_t started_ns;
 
 static struct {
@@ -23,13 +23,40 @@ static struct {
     uint64_t pause_ns[MEMWATCH_PAUSES];
 } account;
 
+/* What the allocators said after the last trim, each in its place: first the one beneath us. */
+static struct mw_trim_figures told[MW_ALLOCATORS_AT_ONCE];
+
+/* Another module's function says nothing of the malloc beneath us: preloaded tcmalloc stands in front of libc, which
+ * has a malloc_trim of its own. */
+static void *find_beneath(const char *name)
+{
+    void *found = mw_real_find(name);
+    return mw_real_is_allocators(found) ? found : NULL;
+}
+
+static void *find_beside(const char *name)
+{
+    void *found = dlsym(RTLD_DEFAULT, name);
+    return mw_real_is_allocators(found) ? NULL : found;
+}
+
 void mw_trim_start(void)
 {
     started_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    void *found = dlsym(RTLD_NEXT, "malloc_trim");
-    uintptr_t at = (uintptr_t)found;
-    if (at >= mw_real_surveyed.allocator_start && at < mw_real_surveyed.allocator_end)
-        malloc_trim_beneath = (int (*)(size_t))at; // NOLINT(performance-no-int-to-ptr)
+    mw_allocators_find(&allocators, find_beneath, find_beside);
+    mw_real_forget_error();
+}
+
+const struct mw_allocator *mw_trim_beneath(void)
+{
+    return &allocators.beneath;
+}
+
+static unsigned choose(const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE])
+{
+    struct mw_totals totals;
+    mw_threads_sum(&totals);
+    return mw_allocators_choose(&allocators, totals.allocated_objects > 0, chosen);
 }
 
 /* The second field of /proc/self/statm, in pages. */
@@ -47,17 +74,59 @@ static uint64_t rss_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Trims and accounts for it, but for what came back. Returns the time it took. */
-static uint64_t trim_now(void)
+/* Two threads may have trimmed at once: each figure is whole, and they may be of the one and of the other. */
+static void keep_figures(const struct mw_allocator *allocator)
 {
+    struct mw_trim_figures *kept = &told[allocator == &allocators.beneath ? 0 : 1];
+    struct mw_allocator_figures figures;
+    mw_allocator_read(allocator, &figures);
+#define STORE(name) __atomic_store_n(&kept->figures.name, figures.name, __ATOMIC_RELAXED);
+    MW_ALLOCATOR_FIGURES(STORE)
+#undef STORE
+    __atomic_store_n(&kept->allocator, allocator->kind->name, __ATOMIC_RELEASE);
+}
+
+unsigned mw_trim_figures(struct mw_trim_figures out[MW_ALLOCATORS_AT_ONCE])
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < MW_ALLOCATORS_AT_ONCE; i++) {
+        const char *name = __atomic_load_n(&told[i].allocator, __ATOMIC_ACQUIRE);
+        if (!name)
+            continue;
+        out[count].allocator = name;
+#define LOAD(name) out[count].figures.name = __atomic_load_n(&told[i].figures.name, __ATOMIC_RELAXED);
+        MW_ALLOCATOR_FIGURES(LOAD)
+#undef LOAD
+        count++;
+    }
+    return count;
+}
+
+/* Trims and accounts for it, but for what came back. Returns 0, having set the time that it took, or why no allocator
+ * has done it. The figures are asked for once the clock has been read: what that takes is not the trim's. */
+static int trim_now(uint64_t *pause_ns)
+{
+    const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE];
+    unsigned count = choose(chosen);
+    int result = -ENOTSUP;
+    int saved = errno;
     uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    malloc_trim_beneath(0);
-    uint64_t pause_ns = mw_clock_ns(CLOCK_MONOTONIC) - start_ns;
-    mw_counter_add_shared(&account.total_ns, pause_ns);
+    for (unsigned i = 0; i < count; i++) {
+        int error = mw_allocator_purge(chosen[i]);
+        if (result)
+            result = error;
+    }
+    *pause_ns = mw_clock_ns(CLOCK_MONOTONIC) - start_ns;
+    for (unsigned i = 0; i < count && !result; i++)
+        keep_figures(chosen[i]);
+    errno = saved;
+    if (result)
+        return result;
+    mw_counter_add_shared(&account.total_ns, *pause_ns);
     __atomic_store_n(&account.last_unix_ns, mw_clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
     uint64_t index = __atomic_fetch_add(&account.count, 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&account.pause_ns[index % MEMWATCH_PAUSES], pause_ns, __ATOMIC_RELAXED);
-    return pause_ns;
+    __atomic_store_n(&account.pause_ns[index % MEMWATCH_PAUSES], *pause_ns, __ATOMIC_RELAXED);
+    return 0;
 }
 
 void mw_trim_account_served(bool forced, uint64_t bytes)
@@ -69,12 +138,13 @@ void mw_trim_account_served(bool forced, uint64_t bytes)
 
 int mw_trim(bool forced, struct mw_trim_event *event)
 {
-    if (!malloc_trim_beneath)
-        return -ENOTSUP;
+    uint64_t pause_ns;
     uint64_t before = rss_bytes();
+    int error = trim_now(&pause_ns);
+    if (error)
+        return error;
     if (forced)
         mw_counter_add_shared(&account.forced, 1);
-    uint64_t pause_ns = trim_now();
     uint64_t after = rss_bytes();
     *event = (struct mw_trim_event){
         .rss_before_bytes = before,
@@ -97,7 +167,8 @@ static bool move_on(int from, int to)
 
 int mw_trim_request(void)
 {
-    if (!malloc_trim_beneath)
+    const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE];
+    if (!choose(chosen))
         return -ENOTSUP;
     move_on(MW_TRIM_DONE, MW_TRIM_IDLE); /* of a request that nobody waits for any more */
     move_on(MW_TRIM_IDLE, MW_TRIM_REQUESTED);
@@ -106,12 +177,10 @@ int mw_trim_request(void)
 
 void mw_trim_serve_request(void)
 {
-    int saved = errno;
     if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING)) {
-        served_pause_ns = trim_now();
+        trim_now(&served_pause_ns); /* what fails brings nothing, and that is seen */
         move_on(MW_TRIM_RUNNING, MW_TRIM_DONE);
     }
-    errno = saved;
 }
 
 bool mw_trim_fetch(uint64_t *pause_ns)

@@ -8,15 +8,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "allocators.h"
 #include "format.h"
 #include "memwatch.h"
 
-/* Finds out which allocator lies beneath us. Once, at the start; takes the loader's lock. */
+/* Finds out which allocators there are. Once, at the start, and before the profile's: a search in vain allocates, as if
+ * the program did. Takes the loader's lock. */
 void mw_trim_start(void);
 
-/* Trims, on the calling thread; takes the allocator's locks. forced: the program has asked for it.
- * Returns 0 and fills *event, or -ENOTSUP: the allocator is not one that we know how to ask. Any thread of libc's. */
+/* Trims, on the calling thread; takes the allocator's locks. forced: the program has asked for it. Where no allocation
+ * passes through us, it is the allocator beside us that is asked.
+ * Returns 0 and fills *event, or -ENOTSUP: the allocator is not one that we know how to ask. Any thread of libc's;
+ * errno is left alone. */
 int mw_trim(bool forced, struct mw_trim_event *event);
+
+/* What the allocators said of themselves after the last trim: fills that many of `out`, none before the first. Each
+ * figure is whole, but while a trim is under way they may be of two. Any thread, async-signal-safe. */
+struct mw_trim_figures {
+    const char *allocator;
+    struct mw_allocator_figures figures;
+};
+unsigned mw_trim_figures(struct mw_trim_figures out[MW_ALLOCATORS_AT_ONCE]);
+
+/* The allocator that the program's calls go to; its kind is NULL where it is not one that we know. */
+const struct mw_allocator *mw_trim_beneath(void);
 
 /* A trim by request: the monitor may not call the allocator, so it asks, a thread of the program serves when it comes
  * by the slow path of malloc or free, and the monitor fetches the result. */
@@ -26,7 +41,7 @@ extern int mw_trim_request_state;
 #pragma GCC visibility pop
 enum { MW_TRIM_IDLE, MW_TRIM_REQUESTED, MW_TRIM_RUNNING, MW_TRIM_DONE };
 
-/* -ENOTSUP as above; 0 also where a request stands already. */
+/* -ENOTSUP as above; 0 also where a request stands already. Calls nothing of libc's. */
 int mw_trim_request(void);
 
 /* True once a request is served: *pause_ns is what it took. What came back is for the caller to measure and to

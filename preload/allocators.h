@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The allocators that can be asked to return memory to the kernel, and to tell what they hold: one table, a file an
+ * adapter (allocator_*.c). They are found at run time, by their functions' names.
+ *
+ * Two can be in a process at once. *Beneath* us lies the one that our malloc calls go to. *Beside* us may be one whose
+ * malloc we cannot stand before: linked into the program, or preloaded in front of us. It can be purged all the same,
+ * where its functions are exported.
+ *
+ * Whatever calls an allocator takes its locks and has libc's state: any thread of libc's, but not a signal handler, not
+ * from within an allocator, and never the monitor's raw thread. Nothing else here calls anything. errno may be changed.
+ */
+#ifndef MW_ALLOCATORS_H
+#define MW_ALLOCATORS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What an allocator says of itself, by its own books: each adapter says where a figure comes from. What it does not
+ * tell is MW_ALLOCATOR_UNKNOWN. Where all are told, sys = resident + released, and resident = inuse + idle. */
+#define MW_ALLOCATOR_UNKNOWN UINT64_MAX
+#define MW_ALLOCATOR_FIGURES(X)                                                                                        \
+    X(sys_bytes)      /* address space that it has from the kernel */                                                  \
+    X(resident_bytes) /* of this, what has memory behind it (or has not been touched yet: it cannot know) */           \
+    X(inuse_bytes)    /* handed out, rounded up to what a block has */                                                 \
+    X(idle_bytes)     /* held and not handed out: free pages, gaps between blocks, caches, its own records */          \
+    X(released_bytes) /* address space kept whose memory the kernel has back */
+
+struct mw_allocator_figures {
+#define MW_ALLOCATOR_MEMBER(name) uint64_t name;
+    MW_ALLOCATOR_FIGURES(MW_ALLOCATOR_MEMBER)
+#undef MW_ALLOCATOR_MEMBER
+};
+
+enum mw_allocator_beside {
+    MW_BESIDE_NEVER,
+    MW_BESIDE_INSTEAD, /* its malloc is called malloc: it is in use only where no allocation comes by us */
+    MW_BESIDE_TOO      /* it has names of its own: it is in use along with malloc */
+};
+
+struct mw_allocator;
+
+#define MW_ALLOCATOR_SYMBOLS 3
+
+struct mw_allocator_kind {
+    const char *name;
+    const char *symbols[MW_ALLOCATOR_SYMBOLS]; /* it is there where the first is; the others may be missing */
+    enum mw_allocator_beside beside;
+    int (*purge)(const struct mw_allocator *allocator);
+    bool (*figures)(const struct mw_allocator *allocator, struct mw_allocator_figures *out); /* or NULL */
+    int (*cap_arenas)(const struct mw_allocator *allocator, unsigned arenas);                /* or NULL */
+};
+
+typedef void (*mw_allocator_function)(void);
+
+struct mw_allocator {
+    const struct mw_allocator_kind *kind;                  /* NULL: none that is known */
+    mw_allocator_function functions[MW_ALLOCATOR_SYMBOLS]; /* of kind->symbols */
+};
+
+extern const struct mw_allocator_kind mw_allocator_glibc;
+extern const struct mw_allocator_kind mw_allocator_jemalloc;
+extern const struct mw_allocator_kind mw_allocator_jemalloc_prefixed;
+extern const struct mw_allocator_kind mw_allocator_jemalloc_of_rust;
+extern const struct mw_allocator_kind mw_allocator_tcmalloc; /* gperftools' */
+extern const struct mw_allocator_kind mw_allocator_google;   /* tcmalloc, Google's own */
+extern const struct mw_allocator_kind mw_allocator_google_cxx;
+extern const struct mw_allocator_kind mw_allocator_mimalloc;
+
+#define MW_ALLOCATORS_AT_ONCE 2
+
+struct mw_allocators {
+    struct mw_allocator beneath;
+    struct mw_allocator beside;
+};
+
+/* Where a function of that name is, or NULL: in the module of the malloc beneath us; anywhere else. */
+typedef void *mw_allocator_lookup(const char *name);
+
+void mw_allocators_find(struct mw_allocators *out, mw_allocator_lookup *beneath, mw_allocator_lookup *beside);
+
+/* Which of them the program uses. passes: some allocation has come by us. The rest of `chosen` is NULL.
+ * Returns how many. Pure. */
+unsigned mw_allocators_choose(const struct mw_allocators *allocators, bool passes,
+                              const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE]);
+
+/* Returns 0 or a negative errno value. */
+int mw_allocator_purge(const struct mw_allocator *allocator);
+
+/* False, and every figure unknown: it does not tell. glibc takes the lock of every arena, one after the other, and some
+ * 150 us: to be asked after a purge, not at every step. */
+bool mw_allocator_read(const struct mw_allocator *allocator, struct mw_allocator_figures *out);
+
+/* Has it make no more arenas than that. Those that are there stay, so it helps at the start, before there are threads.
+ * -ENOTSUP: it cannot be told so (or there is none); -EEXIST: the user has chosen a number. Any other error: it will
+ * not. */
+int mw_allocator_cap_arenas(const struct mw_allocator *allocator, unsigned arenas);
+
+/* How many arenas suit a process that may use quota_us of CPU time in each period_us (0: all that there is) on a
+ * machine with so many CPUs online: two for each CPU that it can keep busy. Never 0. Pure. */
+unsigned mw_allocator_arenas_for(uint64_t quota_us, uint64_t period_us, unsigned online_cpus);
+
+#endif
