@@ -26,7 +26,7 @@
 #define ELECTIVE_SHARE       50 /* 2 % */
 #define URGENT_CAPACITY_NS   (2 * S / URGENT_SHARE)
 #define ELECTIVE_CAPACITY_NS (2 * S / ELECTIVE_SHARE)
-#define LONGEST_COST_NS      (60 * S) /* of one trim. What took longer was stopped or suspended meanwhile */
+#define LONGEST_COST_NS      (60 * S) /* of one trim: what took longer was stopped meanwhile */
 
 /* A page that was given back and is used again costs a fault, with a zeroed page: 0.2 to 0.5 µs on today's machines.
  * It is the program that pays, later, so it is counted in advance, as if all were used again. */
@@ -84,9 +84,8 @@ static uint64_t times(uint64_t value, double factor)
 /* What the readings say in the light of the last trim. */
 struct view {
     uint64_t retained_bytes;
-    uint64_t kept_bytes;
     uint64_t returnable_bytes;
-    uint64_t hoped_bytes;  /* returnable where the heap is stale: it may be all that is retained */
+    uint64_t hoped_bytes;  /* what a trim may return at best */
     uint64_t change_bytes; /* so much makes it another heap */
     bool is_stale;
 };
@@ -95,20 +94,36 @@ static struct view view_of(const struct mw_limiter *limiter, const struct mw_lim
 {
     struct view view = {.retained_bytes = less(readings->resident_bytes, readings->live_bytes),
                         .change_bytes = most(readings->resident_bytes / CHANGE_PART, PERCENT_FLOOR_BYTES)};
-    /* Fragments lie between live blocks, and go with them. What was kept does not grow with the heap. */
-    view.kept_bytes = limiter->kept_bytes;
-    if (readings->live_bytes < limiter->kept_live_bytes)
-        view.kept_bytes = times(limiter->kept_bytes, (double)readings->live_bytes / (double)limiter->kept_live_bytes);
-    view.returnable_bytes = less(view.retained_bytes, view.kept_bytes);
-    view.is_stale = !limiter->has_trimmed ||
-                    less(readings->allocated_bytes, limiter->trimmed_allocated_bytes) > view.change_bytes ||
-                    less(limiter->highest_live_bytes, readings->live_bytes) > view.change_bytes;
+    uint64_t allocated_bytes = less(readings->allocated_bytes, limiter->trimmed_allocated_bytes);
+    uint64_t fallen_bytes = less(limiter->highest_live_bytes, readings->live_bytes);
+    view.returnable_bytes = less(view.retained_bytes, limiter->kept_bytes);
+    view.is_stale = !limiter->has_trimmed || most(allocated_bytes, fallen_bytes) > view.change_bytes;
     view.hoped_bytes = view.is_stale ? view.retained_bytes : view.returnable_bytes;
     return view;
 }
 
+/* A trim that returns no more was futile. */
+static uint64_t worth_bytes(enum mw_limiter_reason reason, const struct mw_limiter_readings *readings)
+{
+    return reason == MW_LIMITER_LIMIT ? readings->usage_bytes / LIMIT_WORTH_PART
+                                      : most(WORTH_BYTES, readings->resident_bytes / WORTH_PART);
+}
+
+/* GOGC */
+static uint64_t percent_bytes(const struct mw_limiter_readings *readings)
+{
+    return most(PERCENT_FLOOR_BYTES, times(readings->live_bytes, (double)readings->percent / 100));
+}
+
+/* A trim that promises no more is not begun. */
+static uint64_t threshold_bytes(enum mw_limiter_reason reason, const struct mw_limiter_readings *readings)
+{
+    return reason == MW_LIMITER_PERCENT ? percent_bytes(readings) : worth_bytes(reason, readings);
+}
+
 /* ---- time goes by ---- */
 
+/* The buckets drain, and usage has grown so fast since the last look. */
 static void pass_time(struct mw_limiter *limiter, uint64_t usage_bytes, uint64_t now_ns)
 {
     uint64_t elapsed_ns = less(now_ns, limiter->looked_ns);
@@ -122,54 +137,38 @@ static void pass_time(struct mw_limiter *limiter, uint64_t usage_bytes, uint64_t
     limiter->spent_ns = less(limiter->spent_ns, elapsed_ns / URGENT_SHARE);
     limiter->elective_spent_ns = less(limiter->elective_spent_ns, elapsed_ns / ELECTIVE_SHARE);
     limiter->looked_ns = now_ns;
-    limiter->usage_bytes = usage_bytes;
 }
 
 /* ---- learning ---- */
 
-static bool is_over(const struct mw_limiter_backoff *backoff, uint64_t now_ns)
+static uint64_t longer(uint64_t wait_ns)
 {
-    return now_ns >= backoff->not_before_ns;
+    return wait_ns ? least(wait_ns * 2, LONGEST_BACKOFF_NS) : FIRST_BACKOFF_NS;
 }
 
 static void futile(struct mw_limiter_backoff *backoff, uint64_t now_ns)
 {
-    backoff->wait_ns = backoff->wait_ns ? least(backoff->wait_ns * 2, LONGEST_BACKOFF_NS) : FIRST_BACKOFF_NS;
+    backoff->wait_ns = longer(backoff->wait_ns);
     backoff->not_before_ns = sum(now_ns, backoff->wait_ns);
 }
 
-static void forget_backoff(struct mw_limiter *limiter, uint64_t except_until_ns)
-{
-    limiter->known = (struct mw_limiter_backoff){.not_before_ns = least(limiter->known.not_before_ns, except_until_ns)};
-    limiter->hoped = (struct mw_limiter_backoff){.not_before_ns = least(limiter->hoped.not_before_ns, except_until_ns)};
-}
-
-/* What was futile may be worth it now: somebody wishes for something else, or the heap is not the one that it was. */
+/* What was futile may be worth it now: somebody wishes for something else, or much has come free. */
 static void see_change(struct mw_limiter *limiter, const struct mw_limiter_readings *readings, const struct view *view)
 {
-    if (readings->limit_bytes != limiter->limit_bytes || readings->percent != limiter->percent)
-        forget_backoff(limiter, 0);
-    else if (view->returnable_bytes > view->change_bytes ||
-             less(limiter->highest_live_bytes, readings->live_bytes) > view->change_bytes)
-        forget_backoff(limiter, sum(limiter->trimmed_ns, SHORTEST_BACKOFF_NS));
+    if (readings->limit_bytes != limiter->limit_bytes || readings->percent != limiter->percent) {
+        limiter->known = (struct mw_limiter_backoff){0};
+        limiter->hoped = (struct mw_limiter_backoff){0};
+    } else if (view->returnable_bytes > view->change_bytes) {
+        uint64_t soon_ns = sum(limiter->trimmed_ns, SHORTEST_BACKOFF_NS);
+        limiter->known = (struct mw_limiter_backoff){.not_before_ns = least(limiter->known.not_before_ns, soon_ns)};
+    }
     limiter->limit_bytes = readings->limit_bytes;
     limiter->percent = readings->percent;
     limiter->highest_live_bytes = most(limiter->highest_live_bytes, readings->live_bytes);
-}
-
-/* What stays is what the program has not been able to fill either: less is retained, so less stays. Not where more is
- * live than resident: then nothing is known of what is retained. */
-static void see_kept(struct mw_limiter *limiter, const struct mw_limiter_readings *readings, const struct view *view)
-{
-    if (view->retained_bytes >= view->kept_bytes || readings->live_bytes > readings->resident_bytes)
-        return;
-    limiter->kept_bytes = view->retained_bytes;
-    limiter->kept_live_bytes = readings->live_bytes;
-}
-
-static uint64_t percent_bytes(const struct mw_limiter_readings *readings)
-{
-    return most(PERCENT_FLOOR_BYTES, times(readings->live_bytes, (double)readings->percent / 100));
+    /* The program has filled some of what was kept: freed again, that may be returnable. Where more is live than
+     * resident, nothing is known of what is retained. */
+    if (readings->live_bytes <= readings->resident_bytes)
+        limiter->kept_bytes = least(limiter->kept_bytes, view->retained_bytes);
 }
 
 /* A heap that rises and falls has much to return at each ebb, and wants it back with the flood. Where that is seen, the
@@ -179,17 +178,18 @@ static void see_regret(struct mw_limiter *limiter, uint64_t resident_bytes, uint
 {
     if (!limiter->regret_until_ns)
         return;
-    bool is_past = now_ns > limiter->regret_until_ns;
-    if (!is_past && resident_bytes <= limiter->regret_beyond_bytes)
-        return;
-    if (is_past)
+    if (resident_bytes > limiter->regret_beyond_bytes && now_ns <= limiter->regret_until_ns) {
+        limiter->patience_ns = longer(limiter->patience_ns);
+        futile(&limiter->hoped, now_ns);
+    } else if (now_ns > limiter->regret_until_ns) {
         limiter->patience_ns = limiter->patience_ns > FIRST_BACKOFF_NS ? limiter->patience_ns / 2 : 0;
-    else
-        limiter->patience_ns =
-            limiter->patience_ns ? least(limiter->patience_ns * 2, LONGEST_BACKOFF_NS) : FIRST_BACKOFF_NS;
+    } else {
+        return;
+    }
     limiter->regret_until_ns = 0;
 }
 
+/* Since when is so much returnable? */
 static void see_percent(struct mw_limiter *limiter, const struct mw_limiter_readings *readings, const struct view *view,
                         uint64_t now_ns)
 {
@@ -199,6 +199,7 @@ static void see_percent(struct mw_limiter *limiter, const struct mw_limiter_read
         limiter->over_since_ns = now_ns;
 }
 
+/* Since when is nothing worth a mention allocated or freed? A new such time begins after each that was. */
 static void see_quiet(struct mw_limiter *limiter, const struct mw_limiter_readings *readings, uint64_t now_ns)
 {
     uint64_t hardly_bytes = most(readings->resident_bytes / QUIET_PART, QUIET_BYTES);
@@ -215,21 +216,15 @@ static void see_quiet(struct mw_limiter *limiter, const struct mw_limiter_readin
 
 /* ---- deciding ---- */
 
-static uint64_t worth_bytes(enum mw_limiter_reason reason, const struct mw_limiter_readings *readings)
+static bool is_due(const struct mw_limiter *limiter, enum mw_limiter_reason reason,
+                   const struct mw_limiter_readings *readings, const struct view *view, uint64_t now_ns)
 {
-    return reason == MW_LIMITER_LIMIT ? readings->usage_bytes / LIMIT_WORTH_PART
-                                      : most(WORTH_BYTES, readings->resident_bytes / WORTH_PART);
-}
-
-static bool is_worth_it(const struct mw_limiter *limiter, enum mw_limiter_reason reason,
-                        const struct mw_limiter_readings *readings, const struct view *view, uint64_t now_ns)
-{
-    uint64_t worth = worth_bytes(reason, readings);
-    if (view->returnable_bytes > worth)
-        return is_over(&limiter->known, now_ns);
+    uint64_t threshold = threshold_bytes(reason, readings);
+    if (view->returnable_bytes > threshold)
+        return now_ns >= limiter->known.not_before_ns;
     /* Past the limit even what seems to be live is worth a try, for untouched blocks hide what is retained. */
-    bool is_hopeful = view->hoped_bytes > worth || (reason == MW_LIMITER_LIMIT && view->is_stale);
-    return is_hopeful && is_over(&limiter->hoped, now_ns);
+    bool is_hopeful = view->hoped_bytes > threshold || (reason == MW_LIMITER_LIMIT && view->is_stale);
+    return is_hopeful && now_ns >= limiter->hoped.not_before_ns;
 }
 
 static enum mw_limiter_reason reason_to_trim(const struct mw_limiter *limiter,
@@ -240,19 +235,20 @@ static enum mw_limiter_reason reason_to_trim(const struct mw_limiter *limiter,
     bool is_percent = readings->percent >= 0;
     if (limiter->spent_ns >= URGENT_CAPACITY_NS)
         return MW_LIMITER_NONE;
-    if (is_past && is_worth_it(limiter, MW_LIMITER_LIMIT, readings, view, now_ns))
+    if (is_past && is_due(limiter, MW_LIMITER_LIMIT, readings, view, now_ns))
         return MW_LIMITER_LIMIT;
     if (readings->resident_bytes <= PERCENT_FLOOR_BYTES)
         return MW_LIMITER_NONE;
     if (readings->is_under_pressure && (is_percent || readings->limit_bytes) &&
-        is_worth_it(limiter, MW_LIMITER_PRESSURE, readings, view, now_ns))
+        is_due(limiter, MW_LIMITER_PRESSURE, readings, view, now_ns))
         return MW_LIMITER_PRESSURE;
     if (!is_percent || limiter->elective_spent_ns >= ELECTIVE_CAPACITY_NS)
         return MW_LIMITER_NONE;
-    if (limiter->is_over && now_ns - limiter->over_since_ns >= limiter->patience_ns && is_over(&limiter->known, now_ns))
+    if ((!limiter->is_over || now_ns - limiter->over_since_ns >= limiter->patience_ns) &&
+        is_due(limiter, MW_LIMITER_PERCENT, readings, view, now_ns))
         return MW_LIMITER_PERCENT;
     if (now_ns - limiter->quiet_since_ns >= QUIET_NS && !limiter->is_quiet_served &&
-        is_worth_it(limiter, MW_LIMITER_QUIET, readings, view, now_ns))
+        is_due(limiter, MW_LIMITER_QUIET, readings, view, now_ns))
         return MW_LIMITER_QUIET;
     return MW_LIMITER_NONE;
 }
@@ -274,9 +270,9 @@ static uint64_t next_look_ns(const struct mw_limiter *limiter, const struct mw_l
     return most((uint64_t)(look_ns / limiter->growth_bytes_per_ns), SHORTEST_LOOK_NS);
 }
 
-static uint64_t next_trim_bytes(const struct mw_limiter_readings *readings, const struct view *view)
+static uint64_t next_trim_bytes(const struct mw_limiter *limiter, const struct mw_limiter_readings *readings)
 {
-    uint64_t stays = sum(readings->live_bytes, view->kept_bytes);
+    uint64_t stays = sum(readings->live_bytes, limiter->kept_bytes);
     uint64_t by_percent = readings->percent < 0 ? UINT64_MAX : sum(stays, percent_bytes(readings));
     if (!readings->limit_bytes)
         return by_percent;
@@ -293,7 +289,6 @@ struct mw_limiter_decision mw_limiter_step(struct mw_limiter *limiter, const str
     now_ns = most(now_ns, limiter->looked_ns);
     pass_time(limiter, readings->usage_bytes, now_ns);
     struct view view = view_of(limiter, readings);
-    see_kept(limiter, readings, &view);
     see_change(limiter, readings, &view);
     see_regret(limiter, readings->resident_bytes, now_ns);
     see_percent(limiter, readings, &view, now_ns);
@@ -303,7 +298,7 @@ struct mw_limiter_decision mw_limiter_step(struct mw_limiter *limiter, const str
     return (struct mw_limiter_decision){
         .reason = reason_to_trim(limiter, readings, &view, now_ns),
         .next_look_ns = next_look_ns(limiter, readings),
-        .next_trim_bytes = next_trim_bytes(readings, &view),
+        .next_trim_bytes = next_trim_bytes(limiter, readings),
     };
 }
 
@@ -311,9 +306,11 @@ void mw_limiter_trimmed(struct mw_limiter *limiter, enum mw_limiter_reason reaso
                         const struct mw_limiter_readings *before, const struct mw_limiter_readings *after,
                         uint64_t pause_ns, uint64_t now_ns)
 {
-    bool was_known = view_of(limiter, before).returnable_bytes > worth_bytes(reason, before);
+    uint64_t known_bytes = view_of(limiter, before).returnable_bytes;
+    bool was_known = known_bytes > threshold_bytes(reason, before);
     uint64_t returned_bytes = less(before->resident_bytes, after->resident_bytes);
-    bool is_futile = returned_bytes <= worth_bytes(reason, before);
+    /* A try is for more than was known. */
+    bool is_futile = returned_bytes <= sum(worth_bytes(reason, before), was_known ? 0 : known_bytes);
     bool is_elective = reason == MW_LIMITER_PERCENT || reason == MW_LIMITER_QUIET;
 
     now_ns = most(now_ns, limiter->looked_ns);
@@ -323,7 +320,6 @@ void mw_limiter_trimmed(struct mw_limiter *limiter, enum mw_limiter_reason reaso
     limiter->trimmed_ns = now_ns;
     limiter->trimmed_allocated_bytes = after->allocated_bytes;
     limiter->kept_bytes = less(after->resident_bytes, after->live_bytes);
-    limiter->kept_live_bytes = after->live_bytes;
     limiter->highest_live_bytes = after->live_bytes;
     limiter->is_over = false;
     limiter->regret_until_ns = 0; /* whatever is seen from now on is another trim's doing */

@@ -8,7 +8,7 @@
  *   kept        what of it stayed after the last trim: fragments, static data, stacks, our own pages
  *   returnable  retained - kept
  *   stale       since the last trim a good part of the heap has been allocated anew or freed: what was kept then says
- *               little now. Before the first trim all is stale.
+ *               little now, and it may be worth a try. Before the first trim all is stale.
  */
 #ifndef MW_LIMITER_H
 #define MW_LIMITER_H
@@ -50,35 +50,33 @@ struct mw_limiter_backoff {
 
 struct mw_limiter {
     bool has_looked;
-    uint64_t looked_ns;
-    uint64_t usage_bytes; /* these three as they were then */
+    bool has_trimmed;
+    bool is_over;
+    bool is_quiet_served;
+    int percent; /* this, limit and usage as they were at the last look */
     uint64_t limit_bytes;
-    int percent;
+    uint64_t usage_bytes;
+    uint64_t looked_ns;
     double growth_bytes_per_ns; /* of usage, the fastest in about the last second */
 
     uint64_t spent_ns;          /* the bucket for all reclaim */
     uint64_t elective_spent_ns; /* the one for what nobody needs in a hurry: PERCENT and QUIET */
 
-    bool has_trimmed; /* the last trim, and since: */
-    uint64_t trimmed_ns;
+    uint64_t trimmed_ns; /* the last trim … */
     uint64_t trimmed_allocated_bytes;
     uint64_t kept_bytes;
-    uint64_t kept_live_bytes;    /* what was live when so much was kept */
-    uint64_t highest_live_bytes; /* the most that was live since */
+    uint64_t highest_live_bytes;     /* … and the most that was live since */
+    struct mw_limiter_backoff known; /* after futile trims for what was returnable by all that is known … */
+    struct mw_limiter_backoff hoped; /* … and after futile tries to get more of a stale heap */
 
-    struct mw_limiter_backoff known; /* after futile trims of what was returnable by all that is known … */
-    struct mw_limiter_backoff hoped; /* … and after those of a stale heap, which were a try */
-
-    bool is_over; /* returnable is past the percentage, and since when */
-    uint64_t over_since_ns;
-    uint64_t patience_ns;         /* for so long it has to stay so */
+    uint64_t over_since_ns;       /* where is_over: returnable is past the percentage since then … */
+    uint64_t patience_ns;         /* … and for so long it has to be */
     uint64_t regret_until_ns;     /* 0: no PERCENT trim is being judged */
     uint64_t regret_beyond_bytes; /* it was of no use if the resident heap is past this again by then */
 
     uint64_t quiet_since_ns; /* nothing worth a mention was allocated or freed since, from these: */
     uint64_t quiet_allocated_bytes;
     uint64_t quiet_live_bytes;
-    bool is_quiet_served;
 };
 
 /* Looks. For any reason but NONE the caller trims, or has it done, and tells of it when it is done. */

@@ -255,7 +255,7 @@ static void a_futile_try_does_not_delay_what_is_known(void **state)
     assert_int_equal(step(&limiter, readings, S), MW_LIMITER_LIMIT);
 }
 
-/* What is freed, and as much of the fragments: a tenth of what is resident waits, a fifth makes it another heap. */
+/* A tenth of what is resident has come free: it waits. A fifth makes it another heap. */
 static void a_change_forgets_the_futile_ones(void **state)
 {
     static const struct {
@@ -264,11 +264,11 @@ static void a_change_forgets_the_futile_ones(void **state)
         uint64_t after_ns;
         enum mw_limiter_reason reason;
     } cases[] = {
-        {"a tenth, soon", 10 * MIB, 99 * MS, MW_LIMITER_NONE},
-        {"a tenth, later", 10 * MIB, S - 1, MW_LIMITER_NONE},
-        {"a tenth, after the wait", 10 * MIB, S, MW_LIMITER_LIMIT},
-        {"a fifth, soon", 20 * MIB, 99 * MS, MW_LIMITER_NONE},
-        {"a fifth, later", 20 * MIB, 100 * MS, MW_LIMITER_LIMIT},
+        {"a tenth, soon", 20 * MIB, 99 * MS, MW_LIMITER_NONE},
+        {"a tenth, later", 20 * MIB, S - 1, MW_LIMITER_NONE},
+        {"a tenth, after the wait", 20 * MIB, S, MW_LIMITER_LIMIT},
+        {"a fifth, soon", 40 * MIB, 99 * MS, MW_LIMITER_NONE},
+        {"a fifth, later", 40 * MIB, 100 * MS, MW_LIMITER_LIMIT},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -302,32 +302,32 @@ static void percent_is_a_share_of_live_and_a_floor(void **state)
 {
     static const struct {
         const char *what;
-        int percent;
         uint64_t live_bytes;
         uint64_t retained_bytes;
+        int percent;
         enum mw_limiter_reason reason;
     } cases[] = {
-        {"as much as is live", 100, 100 * MIB, 100 * MIB, MW_LIMITER_NONE},
-        {"a byte more", 100, 100 * MIB, 100 * MIB + 1, MW_LIMITER_PERCENT},
-        {"half", 50, 100 * MIB, 50 * MIB, MW_LIMITER_NONE},
-        {"half, a byte more", 50, 100 * MIB, 50 * MIB + 1, MW_LIMITER_PERCENT},
-        {"thrice", 300, 100 * MIB, 300 * MIB, MW_LIMITER_NONE},
-        {"thrice, a byte more", 300, 100 * MIB, 300 * MIB + 1, MW_LIMITER_PERCENT},
-        {"the floor", 100, MIB, 4 * MIB, MW_LIMITER_NONE},
-        {"a byte past the floor", 100, MIB, 4 * MIB + 1, MW_LIMITER_PERCENT},
-        {"nothing live, the floor", 100, 0, 4 * MIB, MW_LIMITER_NONE},
-        {"nothing live", 100, 0, 4 * MIB + 1, MW_LIMITER_PERCENT},
-        {"0 %, the floor", 0, GIB, 4 * MIB, MW_LIMITER_NONE},
-        {"0 %", 0, GIB, 4 * MIB + 1, MW_LIMITER_PERCENT},
-        {"off", OFF, MIB, GIB, MW_LIMITER_NONE},
-        {"far off", INT32_MIN, MIB, GIB, MW_LIMITER_NONE},
-        {"the highest", INT32_MAX, MIB, 20 * GIB, MW_LIMITER_NONE},
-        {"the highest of much", INT32_MAX, ALL / 2, ALL / 2, MW_LIMITER_NONE},
-        {"half of all there is", 50, ALL / 2, ALL / 2, MW_LIMITER_PERCENT},
-        {"all there is", 100, 0, ALL, MW_LIMITER_PERCENT},
-        {"nothing", 100, 0, 0, MW_LIMITER_NONE},
-        {"all live", 100, ALL, 0, MW_LIMITER_NONE},
-        {"a tiny program", 100, 100 * KIB, 2 * MIB, MW_LIMITER_NONE},
+        {"as much as is live", 100 * MIB, 100 * MIB, 100, MW_LIMITER_NONE},
+        {"a byte more", 100 * MIB, 100 * MIB + 1, 100, MW_LIMITER_PERCENT},
+        {"half", 100 * MIB, 50 * MIB, 50, MW_LIMITER_NONE},
+        {"half, a byte more", 100 * MIB, 50 * MIB + 1, 50, MW_LIMITER_PERCENT},
+        {"thrice", 100 * MIB, 300 * MIB, 300, MW_LIMITER_NONE},
+        {"thrice, a byte more", 100 * MIB, 300 * MIB + 1, 300, MW_LIMITER_PERCENT},
+        {"the floor", MIB, 4 * MIB, 100, MW_LIMITER_NONE},
+        {"a byte past the floor", MIB, 4 * MIB + 1, 100, MW_LIMITER_PERCENT},
+        {"nothing live, the floor", 0, 4 * MIB, 100, MW_LIMITER_NONE},
+        {"nothing live", 0, 4 * MIB + 1, 100, MW_LIMITER_PERCENT},
+        {"0 %, the floor", GIB, 4 * MIB, 0, MW_LIMITER_NONE},
+        {"0 %", GIB, 4 * MIB + 1, 0, MW_LIMITER_PERCENT},
+        {"off", MIB, GIB, OFF, MW_LIMITER_NONE},
+        {"far off", MIB, GIB, INT32_MIN, MW_LIMITER_NONE},
+        {"the highest", MIB, 20 * GIB, INT32_MAX, MW_LIMITER_NONE},
+        {"the highest of much", ALL / 2, ALL / 2, INT32_MAX, MW_LIMITER_NONE},
+        {"half of all there is", ALL / 2, ALL / 2, 50, MW_LIMITER_PERCENT},
+        {"all there is", 0, ALL, 100, MW_LIMITER_PERCENT},
+        {"nothing", 0, 0, 100, MW_LIMITER_NONE},
+        {"all live", ALL, 0, 100, MW_LIMITER_NONE},
+        {"a tiny program", 100 * KIB, 2 * MIB, 100, MW_LIMITER_NONE},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -346,11 +346,24 @@ static void percent_does_not_count_what_stayed(void **state)
     struct mw_limiter limiter = taught(readings, S);
     (void)state;
     assert_int_equal(step(&limiter, readings, 10 * S), MW_LIMITER_NONE);
-    readings.allocated_bytes = 10 * GIB;
+    readings.allocated_bytes = 25 * MIB;
     readings.resident_bytes = 220 * MIB;
     assert_int_equal(step(&limiter, readings, 20 * S), MW_LIMITER_NONE);
     readings.resident_bytes += 1;
     assert_int_equal(step(&limiter, readings, 20 * S), MW_LIMITER_PERCENT);
+}
+
+/* Fragments come and go as the heap is turned over: now and then it is worth a try. */
+static void percent_tries_a_stale_heap_now_and_then(void **state)
+{
+    static const struct mw_limiter_readings fragmented = {
+        .live_bytes = 10 * MIB, .resident_bytes = 210 * MIB, .percent = 100};
+    struct mw_limiter limiter = {0};
+    uint64_t now_ns = 0;
+    (void)state;
+    assert_in_range(live(&limiter, fragmented, 0, 24 * 3600, &now_ns), 24 * 12, 24 * 12 + 10);
+    struct mw_limiter known_too = {0}; /* what is known to be returnable does not make a try worth it */
+    assert_in_range(live(&known_too, fragmented, 5 * MIB, 24 * 3600, &now_ns), 24 * 12, 24 * 12 + 10);
 }
 
 static void what_stays_is_learned_anew(void **state)
@@ -365,18 +378,18 @@ static void what_stays_is_learned_anew(void **state)
     assert_int_equal(step(&filled, readings, 3 * S), MW_LIMITER_PERCENT);
 
     struct mw_limiter shrunk = taught(readings, S);
-    struct mw_limiter_readings half = readings;
-    half.live_bytes = 50 * MIB; /* so are half of the fragments: 250 - 200 / 2 MiB */
-    half.percent = 300;
-    assert_int_equal(step(&shrunk, half, 2 * S), MW_LIMITER_NONE);
-    half.percent = 299;
-    assert_int_equal(step(&shrunk, half, 2 * S), MW_LIMITER_PERCENT);
+    struct mw_limiter_readings fewer = readings;
+    fewer.percent = 200;
+    fewer.live_bytes -= 300 * MIB / 8;
+    assert_int_equal(step(&shrunk, fewer, 2 * S), MW_LIMITER_NONE);
+    fewer.live_bytes -= 1; /* fragments go with the blocks between them */
+    assert_int_equal(step(&shrunk, fewer, 2 * S), MW_LIMITER_PERCENT);
 
     struct mw_limiter untouched = taught(readings, S);
     struct mw_limiter_readings huge = readings;
     huge.live_bytes = 2 * GIB; /* for the most part never written: nothing is known of what is retained */
     assert_int_equal(step(&untouched, huge, 2 * S), MW_LIMITER_NONE);
-    assert_int_equal(step(&untouched, readings, 3 * S), MW_LIMITER_NONE);
+    assert_int_equal(untouched.kept_bytes, 200 * MIB);
 }
 
 /* A heap between 100 and 300 MiB, over and over, looked at so often. Each trim returns all that is not live. */
@@ -464,6 +477,23 @@ static void what_has_lain_idle_longer_than_an_ebb_is_trimmed_yet(void **state)
     assert_int_equal(limiter.patience_ns, 2 * S);
 }
 
+/* Nor is a try made then, for fragments beside what rises and falls. */
+static void what_comes_back_at_once_is_not_tried_for(void **state)
+{
+    struct mw_limiter_readings readings = {.live_bytes = 100 * MIB, .resident_bytes = 150 * MIB, .percent = 100};
+    struct mw_limiter limiter = taught(readings, S);
+    (void)state;
+    readings.resident_bytes = 251 * MIB;
+    assert_int_equal(step(&limiter, readings, 2 * S), MW_LIMITER_PERCENT);
+    struct mw_limiter_readings after = trim(&limiter, MW_LIMITER_PERCENT, readings, 51 * MIB, 2 * S);
+    after.allocated_bytes = GIB;
+    after.resident_bytes = 240 * MIB; /* it is back, and all of it may be returnable */
+    assert_int_equal(step(&limiter, after, 3 * S), MW_LIMITER_NONE);
+    after.allocated_bytes = 2 * GIB;
+    assert_int_equal(step(&limiter, after, 4 * S - 1), MW_LIMITER_NONE);
+    assert_int_equal(step(&limiter, after, 4 * S), MW_LIMITER_PERCENT);
+}
+
 /* ---- QUIET ---- */
 
 static void quiet_for_two_seconds_however_often_it_is_looked_at(void **state)
@@ -479,7 +509,7 @@ static void quiet_for_two_seconds_however_often_it_is_looked_at(void **state)
             assert_int_equal(step(&limiter, readings, now_ns), MW_LIMITER_NONE);
         }
         uint64_t since_ns = now_ns - spacings_ns[i];
-        while (step(&limiter, readings, now_ns) == MW_LIMITER_NONE)
+        while (step(&limiter, readings, now_ns) == MW_LIMITER_NONE && now_ns < since_ns + 10000 * S)
             now_ns += spacings_ns[i];
         assert_in_range(now_ns - since_ns, 2 * S, 2 * S + spacings_ns[i]);
         assert_int_equal(step(&limiter, readings, now_ns), MW_LIMITER_QUIET);
@@ -495,19 +525,19 @@ static void what_quiet_means(void **state)
         const char *what;
         uint64_t allocated_bytes;
         uint64_t freed_bytes;
-        int percent;
         uint64_t retained_bytes;
+        int percent;
         enum mw_limiter_reason reason;
     } cases[] = {
-        {"nothing", 0, 0, 100, 10 * MIB, MW_LIMITER_QUIET},
-        {"a 256th", 400 * KIB, 400 * KIB, 100, 10 * MIB, MW_LIMITER_QUIET},
-        {"churn", MIB, MIB, 100, 10 * MIB, MW_LIMITER_NONE},
-        {"growth", MIB, 0, 100, 10 * MIB, MW_LIMITER_NONE},
-        {"freeing", 0, MIB, 100, 10 * MIB, MW_LIMITER_NONE},
-        {"off", 0, 0, OFF, 10 * MIB, MW_LIMITER_NONE},
-        {"nothing retained", 0, 0, 100, 0, MW_LIMITER_NONE},
-        {"a hundredth", 0, 0, 100, MIB, MW_LIMITER_NONE},
-        {"more than a hundredth", 0, 0, 100, 11 * MIB / 10, MW_LIMITER_QUIET},
+        {"nothing", 0, 0, 10 * MIB, 100, MW_LIMITER_QUIET},
+        {"a 256th", 400 * KIB, 400 * KIB, 10 * MIB, 100, MW_LIMITER_QUIET},
+        {"churn", MIB, MIB, 10 * MIB, 100, MW_LIMITER_NONE},
+        {"growth", MIB, 0, 10 * MIB, 100, MW_LIMITER_NONE},
+        {"freeing", 0, MIB, 10 * MIB, 100, MW_LIMITER_NONE},
+        {"off", 0, 0, 10 * MIB, OFF, MW_LIMITER_NONE},
+        {"nothing retained", 0, 0, 0, 100, MW_LIMITER_NONE},
+        {"a hundredth", 0, 0, MIB, 100, MW_LIMITER_NONE},
+        {"more than a hundredth", 0, 0, 11 * MIB / 10, 100, MW_LIMITER_QUIET},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -539,6 +569,17 @@ static void a_quiet_time_is_served_once(void **state)
         trims++;
     }
     assert_int_equal(trims, 3); /* 36 MiB were allocated in all: twice it has become another heap */
+}
+
+static void another_trim_does_not_serve_a_quiet_time(void **state)
+{
+    struct mw_limiter limiter = {0};
+    struct mw_limiter_readings readings = {.live_bytes = 100 * MIB, .resident_bytes = 110 * MIB, .percent = 100};
+    (void)state;
+    step(&limiter, readings, S);
+    readings = trim(&limiter, MW_LIMITER_PRESSURE, readings, 9 * MIB, S);
+    readings.resident_bytes += 9 * MIB; /* the program uses it again, without an allocation */
+    assert_int_equal(step(&limiter, readings, 3 * S), MW_LIMITER_QUIET);
 }
 
 /* ---- PRESSURE ---- */
@@ -597,7 +638,7 @@ static uint64_t rest_after(enum mw_limiter_reason reason, uint64_t pause_ns, uin
     limiter.known = (struct mw_limiter_backoff){0}; /* the bucket alone is looked at */
     limiter.kept_bytes = 0;
     limiter.regret_until_ns = 0;
-    while (step(&limiter, before, now_ns) == MW_LIMITER_NONE)
+    while (step(&limiter, before, now_ns) == MW_LIMITER_NONE && now_ns < end_ns + 1000 * S)
         now_ns += 10 * MS;
     return now_ns - end_ns;
 }
@@ -687,6 +728,11 @@ static void time_may_stand_still_leap_or_be_any(void **state)
         assert_int_equal(step(&limiter, past, 0), MW_LIMITER_NONE); /* going back is standing still */
         assert_int_equal(step(&limiter, past, starts_ns[i] / 2), MW_LIMITER_NONE);
     }
+    struct mw_limiter limiter = {0};
+    struct mw_limiter_readings quiet = {.live_bytes = 100 * MIB, .resident_bytes = 110 * MIB, .percent = 100};
+    step(&limiter, quiet, 10 * S);
+    assert_int_equal(step(&limiter, quiet, 5 * S), MW_LIMITER_NONE);
+    assert_int_equal(step(&limiter, quiet, 12 * S), MW_LIMITER_QUIET);
 }
 
 static void looks_come_closer_as_the_limit_does(void **state)
@@ -876,12 +922,15 @@ int main(void)
         cmocka_unit_test(a_limit_taken_away_rests_and_a_new_one_is_tried_at_once),
         cmocka_unit_test(percent_is_a_share_of_live_and_a_floor),
         cmocka_unit_test(percent_does_not_count_what_stayed),
+        cmocka_unit_test(percent_tries_a_stale_heap_now_and_then),
         cmocka_unit_test(what_stays_is_learned_anew),
         cmocka_unit_test(what_comes_back_at_once_is_left_alone_soon),
         cmocka_unit_test(what_has_lain_idle_longer_than_an_ebb_is_trimmed_yet),
+        cmocka_unit_test(what_comes_back_at_once_is_not_tried_for),
         cmocka_unit_test(quiet_for_two_seconds_however_often_it_is_looked_at),
         cmocka_unit_test(what_quiet_means),
         cmocka_unit_test(a_quiet_time_is_served_once),
+        cmocka_unit_test(another_trim_does_not_serve_a_quiet_time),
         cmocka_unit_test(under_pressure_little_is_enough),
         cmocka_unit_test(a_trim_is_paid_for_before_the_next),
         cmocka_unit_test(buckets_stand_apart_and_never_below_empty),
