@@ -18,6 +18,8 @@ static const char *const file_names[MW_CGROUP_FILES][2] = {
     [MW_CGROUP_PRESSURE] = {NULL, "memory.pressure"},
     [MW_CGROUP_SWAPPINESS] = {"memory.swappiness", NULL},
     [MW_CGROUP_PROCS] = {"cgroup.procs", "cgroup.procs"},
+    [MW_CGROUP_CPU_QUOTA] = {"cpu.cfs_quota_us", "cpu.max"},
+    [MW_CGROUP_CPU_PERIOD] = {"cpu.cfs_period_us", NULL},
 };
 
 const char *mw_cgroup_file_name(int version, enum mw_cgroup_file file)
@@ -64,17 +66,17 @@ static bool equals(struct span span, const char *string)
     return span.length == strlen(string) && memcmp(span.start, string, span.length) == 0;
 }
 
-/* Is `memory` one of the comma-separated words? */
-static bool lists_memory(struct span words)
+/* Is that controller one of the comma-separated words? */
+static bool lists(struct span words, const char *controller)
 {
     while (words.length)
-        if (equals(cut(&words, ','), "memory"))
+        if (equals(cut(&words, ','), controller))
             return true;
     return false;
 }
 
-/* The process's path in the memory hierarchy, from lines "number:controllers:path". The path may hold colons. */
-static int find_path(const char *cgroup_text, struct span *path)
+/* The process's path in the controller's hierarchy, from lines "number:controllers:path". The path may hold colons. */
+static int find_path(const char *cgroup_text, const char *controller, struct span *path)
 {
     struct span text = {cgroup_text, strlen(cgroup_text)};
     int version = 0;
@@ -84,7 +86,7 @@ static int find_path(const char *cgroup_text, struct span *path)
         struct span controllers = cut(&line, ':');
         if (!line.length || line.start[0] != '/')
             continue;
-        if (lists_memory(controllers)) {
+        if (lists(controllers, controller)) {
             *path = line;
             return 1;
         }
@@ -127,7 +129,7 @@ struct mount {
 };
 
 /* One line of mountinfo: "36 35 98:0 /root /point options [optional…] - type source super-options". */
-static bool parse_mount(struct span line, int version, struct mount *out)
+static bool parse_mount(struct span line, int version, const char *controller, struct mount *out)
 {
     for (int i = 0; i < 3; i++)
         cut(&line, ' ');
@@ -138,7 +140,7 @@ static bool parse_mount(struct span line, int version, struct mount *out)
         ;
     struct span type = cut(&line, ' ');
     cut(&line, ' '); /* the source; what is left are the super options, which may hold spaces */
-    return version == 2 ? equals(type, "cgroup2") : equals(type, "cgroup") && lists_memory(line);
+    return version == 2 ? equals(type, "cgroup2") : equals(type, "cgroup") && lists(line, controller);
 }
 
 /* How much of the process's path a mount with that root covers: the root's length where it is a prefix. A root that
@@ -167,19 +169,19 @@ static int place(struct mw_cgroup *out, const char *point, struct span below)
     return dir.truncated ? -ENAMETOOLONG : 0;
 }
 
-int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct mw_cgroup *out)
+static int locate(const char *cgroup_text, const char *mountinfo_text, const char *controller, struct mw_cgroup *out)
 {
     struct span path;
     struct span text = {mountinfo_text, strlen(mountinfo_text)};
     long best = -2;
-    out->version = find_path(cgroup_text, &path);
+    out->version = find_path(cgroup_text, controller, &path);
     if (!out->version)
         return -ENOENT;
     while (text.length) {
         struct mount mount;
         char root[MW_CGROUP_PATH_BYTES];
         char point[MW_CGROUP_PATH_BYTES];
-        if (!parse_mount(cut(&text, '\n'), out->version, &mount))
+        if (!parse_mount(cut(&text, '\n'), out->version, controller, &mount))
             continue;
         if (unescape(mount.root, root, sizeof root) || unescape(mount.point, point, sizeof point))
             return -ENAMETOOLONG;
@@ -195,6 +197,11 @@ int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct
         best = here;
     }
     return best == -2 ? -ENOENT : 0;
+}
+
+int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct mw_cgroup *out)
+{
+    return locate(cgroup_text, mountinfo_text, "memory", out);
 }
 
 /* A file of any length in a mapping of its own, which the caller unmaps. */
@@ -246,7 +253,7 @@ static int prefix_root(const char *root, struct mw_cgroup *cgroup)
     return 0;
 }
 
-int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out)
+static int find(const char *root, const char *process, const char *controller, struct mw_cgroup *out)
 {
     struct mapped_text cgroup_text;
     struct mapped_text mountinfo_text;
@@ -255,11 +262,21 @@ int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out)
         return error;
     error = map_proc_text(root, process, "mountinfo", &mountinfo_text);
     if (!error) {
-        error = mw_cgroup_locate(cgroup_text.start, mountinfo_text.start, out);
+        error = locate(cgroup_text.start, mountinfo_text.start, controller, out);
         mw_sys_munmap(mountinfo_text.start, mountinfo_text.bytes);
     }
     mw_sys_munmap(cgroup_text.start, cgroup_text.bytes);
     return error ? error : prefix_root(root, out);
+}
+
+int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out)
+{
+    return find(root, process, "memory", out);
+}
+
+int mw_cgroup_find_cpu(const char *root, const char *process, struct mw_cgroup *out)
+{
+    return find(root, process, "cpu", out);
 }
 
 bool mw_cgroup_climb(struct mw_cgroup *cgroup)
@@ -332,6 +349,38 @@ int mw_cgroup_read(const struct mw_cgroup *cgroup, struct mw_cgroup_handles *han
         mw_pressure_parse(text, &out->pressure);
 #undef HELD
     return 0;
+}
+
+/* v2: "QUOTA PERIOD" in one file. No quota is "max" there, and -1 in v1. */
+static bool read_own_cpu_quota(const struct mw_cgroup *cgroup, struct mw_cpu_quota *out)
+{
+    char text[64];
+    if (cgroup->version == 1)
+        return read_number(cgroup, MW_CGROUP_CPU_QUOTA, NULL, &out->quota_us) &&
+               read_number(cgroup, MW_CGROUP_CPU_PERIOD, NULL, &out->period_us);
+    long length = read_file(cgroup, MW_CGROUP_CPU_QUOTA, NULL, text, sizeof text);
+    char *space = length > 0 ? strchr(text, ' ') : NULL;
+    if (!space)
+        return false;
+    *space = '\0';
+    return mw_single_value(text, &out->quota_us) && mw_single_value(space + 1, &out->period_us);
+}
+
+static double cpus(struct mw_cpu_quota quota)
+{
+    return (double)quota.quota_us / (double)quota.period_us;
+}
+
+void mw_cgroup_read_cpu_quota(const struct mw_cgroup *cgroup, struct mw_cpu_quota *out)
+{
+    struct mw_cgroup at = *cgroup;
+    *out = (struct mw_cpu_quota){0};
+    do {
+        struct mw_cpu_quota own;
+        if (read_own_cpu_quota(&at, &own) && !mw_cgroup_is_unlimited(own.quota_us) && own.quota_us && own.period_us &&
+            (!out->quota_us || cpus(own) < cpus(*out)))
+            *out = own;
+    } while (mw_cgroup_climb(&at));
 }
 
 void mw_cgroup_handles_drop(struct mw_cgroup_handles *handles)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which memory cgroup a process is in, and what it says. v1, v2 and the hybrid of both.
+ * Which memory cgroup a process is in, and what it says; and how much CPU time it may use. v1, v2 and the hybrid of
+ * both.
  *
  * v1: Documentation/admin-guide/cgroup-v1/memory.rst, v2: Documentation/admin-guide/cgroup-v2.rst of the kernel.
  * Parsers take buffers and know no paths; what reads files takes the root under which /proc and the mounts stand ("" on
@@ -34,6 +35,8 @@ enum mw_cgroup_file {
     MW_CGROUP_PRESSURE,
     MW_CGROUP_SWAPPINESS,
     MW_CGROUP_PROCS,
+    MW_CGROUP_CPU_QUOTA,
+    MW_CGROUP_CPU_PERIOD,
     MW_CGROUP_FILES
 };
 const char *mw_cgroup_file_name(int version, enum mw_cgroup_file file);
@@ -47,6 +50,9 @@ int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct
 
 /* The same for a process ("self" or its number), files read under root; dir then begins with root. */
 int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out);
+
+/* The CPU controller's: it may be of the other version, and elsewhere. */
+int mw_cgroup_find_cpu(const char *root, const char *process, struct mw_cgroup *out);
 
 /* Turns into its parent. False at the top. */
 bool mw_cgroup_climb(struct mw_cgroup *cgroup);
@@ -77,6 +83,14 @@ struct mw_cgroup_handles {
 /* Reads what there is; a file that is missing leaves its figure 0. Fails only where not even the usage can be read.
  * handles may be NULL: every file is then opened and closed. */
 int mw_cgroup_read(const struct mw_cgroup *cgroup, struct mw_cgroup_handles *handles, struct mw_cgroup_reading *out);
+
+/* The CPU time that may be used in each period (Documentation/scheduler/sched-bwc.rst): the tightest share over the
+ * group and its visible ancestors. Of the CPU controller's group. */
+struct mw_cpu_quota {
+    uint64_t quota_us; /* 0: no quota */
+    uint64_t period_us;
+};
+void mw_cgroup_read_cpu_quota(const struct mw_cgroup *cgroup, struct mw_cpu_quota *out);
 
 void mw_cgroup_handles_drop(struct mw_cgroup_handles *handles);
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define GLIBC_ARENAS_PER_CPU 8 /* where pointers have 64 bits (malloc/arena.c, NARENAS_FROM_NCORES) */
+
 /* glibc comes last: others have a malloc_trim, too (Google's tcmalloc), for programs that call it. */
 static const struct mw_allocator_kind *const kinds[] = {
     &mw_allocator_jemalloc, &mw_allocator_jemalloc_prefixed, &mw_allocator_jemalloc_of_rust, &mw_allocator_tcmalloc,
@@ -79,5 +81,5 @@ unsigned mw_allocator_arenas_for(uint64_t quota_us, uint64_t period_us, unsigned
         uint64_t by_quota = quota_us / period_us + (quota_us % period_us != 0);
         cpus = by_quota < cpus ? by_quota : cpus;
     }
-    return 2 * (unsigned)cpus;
+    return GLIBC_ARENAS_PER_CPU * (unsigned)cpus;
 }

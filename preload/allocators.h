@@ -97,7 +97,12 @@ bool mw_allocator_read(const struct mw_allocator *allocator, struct mw_allocator
 int mw_allocator_cap_arenas(const struct mw_allocator *allocator, unsigned arenas);
 
 /* How many arenas suit a process that may use quota_us of CPU time in each period_us (0: all that there is) on a
- * machine with so many CPUs online: two for each CPU that it can keep busy. Never 0. Pure. */
+ * machine with so many CPUs online: as many as glibc would make on a machine of just the CPUs that it can keep busy.
+ * Never 0. Pure.
+ *
+ * No fewer: on 2 CPUs, 16 threads that do nothing but allocate took 1.0 s of CPU time with 16 arenas, 1.5 s with 8,
+ * 1.9 s with 2 or 4. And not for the memory's sake alone: what 64 threads had used one after another and no longer
+ * needed was 1.2 GiB in 64 arenas and 0.09 GiB in 4, but a trim left 30 MiB of either. */
 unsigned mw_allocator_arenas_for(uint64_t quota_us, uint64_t period_us, unsigned online_cpus);
 
 #endif

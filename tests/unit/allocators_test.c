@@ -321,18 +321,18 @@ static void arenas_follow_the_cpus_that_may_be_used(void **state)
         unsigned online;
         unsigned arenas;
     } cases[] = {
-        {"no quota", 0, 0, 8, 16},
-        {"no quota, a period", 0, 100000, 8, 16},
-        {"half a CPU", 50000, 100000, 64, 2},
-        {"a whole one", 100000, 100000, 64, 2},
-        {"one and a bit", 100001, 100000, 64, 4},
-        {"two and a half", 250000, 100000, 64, 6},
-        {"another period", 30000, 10000, 64, 6},
-        {"more than there are", 6400000, 100000, 4, 8},
-        {"the least quota", 1, 1000000, 64, 2},
-        {"a huge one", UINT64_MAX, 1, 4, 8},
-        {"a period of 0", 100000, 0, 4, 8},
-        {"nobody knows", 0, 0, 0, 2},
+        {"no quota", 0, 0, 8, 64},
+        {"no quota, a period", 0, 100000, 8, 64},
+        {"half a CPU", 50000, 100000, 64, 8},
+        {"a whole one", 100000, 100000, 64, 8},
+        {"one and a bit", 100001, 100000, 64, 16},
+        {"two and a half", 250000, 100000, 64, 24},
+        {"another period", 30000, 10000, 64, 24},
+        {"more than there are", 6400000, 100000, 4, 32},
+        {"the least quota", 1, 1000000, 64, 8},
+        {"a huge one", UINT64_MAX, 1, 4, 32},
+        {"a period of 0", 100000, 0, 4, 32},
+        {"nobody knows", 0, 0, 0, 8},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)

@@ -291,6 +291,67 @@ static void without_handles_nothing_stays_open(void **state)
 
 #define WITH_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
+/* ---- CPU time ---- */
+
+static void the_cpu_quota_is_the_tightest_up_to_the_top(void **state)
+{
+    static const struct {
+        const char *label;
+        const char *max[3]; /* cpu.max of top/a/b, top/a and top; NULL: no such file, as in v2's root */
+        uint64_t quota_us;
+        uint64_t period_us;
+    } cases[] = {
+        {"none", {"max 100000\n", "max 100000\n", NULL}, 0, 0},
+        {"no file", {NULL, NULL, NULL}, 0, 0},
+        {"its own", {"50000 100000\n", "max 100000\n", NULL}, 50000, 100000},
+        {"its parent's", {"max 100000\n", "150000 100000\n", NULL}, 150000, 100000},
+        {"the top's", {"max 100000\n", "max 100000\n", "20000 100000\n"}, 20000, 100000},
+        {"a tighter parent", {"400000 100000\n", "150000 100000\n", NULL}, 150000, 100000},
+        {"a wider parent", {"150000 100000\n", "400000 100000\n", NULL}, 150000, 100000},
+        {"tighter, by its period", {"50000 100000\n", "60000 1000000\n", NULL}, 60000, 1000000},
+        {"no newline", {"50000 100000", NULL, NULL}, 50000, 100000},
+        {"no period", {"50000\n", "150000 100000\n", NULL}, 150000, 100000},
+        {"a period of 0", {"50000 0\n", NULL, NULL}, 0, 0},
+        {"a quota of 0", {"0 100000\n", NULL, NULL}, 0, 0},
+        {"below 0", {"-1 100000\n", NULL, NULL}, 0, 0},
+        {"not numbers", {"some thing\n", NULL, NULL}, 0, 0},
+        {"too large", {"99999999999999999999 100000\n", NULL, NULL}, 0, 0},
+        {"empty", {"", "\n", " "}, 0, 0},
+    };
+    static const char *const files[] = {"a/b/cpu.max", "a/cpu.max", "cpu.max"};
+    struct mw_cgroup cgroup = group(*state, 2, "a/b");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mw_cpu_quota quota;
+        for (size_t k = 0; k < COUNT(files); k++) {
+            unlink(scratch_path(*state, files[k]));
+            if (cases[i].max[k])
+                scratch_write(*state, files[k], cases[i].max[k]);
+        }
+        mw_cgroup_read_cpu_quota(&cgroup, &quota);
+        CHECK_U64(cases[i].label, quota.quota_us, cases[i].quota_us);
+        CHECK_U64(cases[i].label, quota.period_us, cases[i].period_us);
+    }
+}
+
+static void version_1_has_quota_and_period_apart(void **state)
+{
+    struct mw_cgroup cgroup = group(*state, 1, "a");
+    struct mw_cpu_quota quota;
+    scratch_write(*state, "cpu.cfs_quota_us", "-1\n");
+    scratch_write(*state, "cpu.cfs_period_us", "100000\n");
+    scratch_write(*state, "a/cpu.cfs_quota_us", "-1\n");
+    scratch_write(*state, "a/cpu.cfs_period_us", "100000\n");
+    mw_cgroup_read_cpu_quota(&cgroup, &quota);
+    assert_int_equal(quota.quota_us, 0);
+    scratch_write(*state, "a/cpu.cfs_quota_us", "250000\n");
+    mw_cgroup_read_cpu_quota(&cgroup, &quota);
+    assert_int_equal(quota.quota_us, 250000);
+    assert_int_equal(quota.period_us, 100000);
+    scratch_write(*state, "cpu.cfs_quota_us", "120000\n");
+    mw_cgroup_read_cpu_quota(&cgroup, &quota);
+    assert_int_equal(quota.quota_us, 120000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +367,8 @@ int main(void)
         WITH_SCRATCH(handles_see_every_change_and_are_given_back),
         WITH_SCRATCH(handles_closed_under_us_are_opened_again),
         WITH_SCRATCH(without_handles_nothing_stays_open),
+        WITH_SCRATCH(the_cpu_quota_is_the_tightest_up_to_the_top),
+        WITH_SCRATCH(version_1_has_quota_and_period_apart),
     };
     return cmocka_run_group_tests_name("cgroup_read", tests, NULL, NULL);
 }

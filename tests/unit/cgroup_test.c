@@ -248,6 +248,8 @@ static void files_have_the_kernels_names(void **state)
         {MW_CGROUP_PRESSURE, NULL, "memory.pressure"},
         {MW_CGROUP_SWAPPINESS, "memory.swappiness", NULL},
         {MW_CGROUP_PROCS, "cgroup.procs", "cgroup.procs"},
+        {MW_CGROUP_CPU_QUOTA, "cpu.cfs_quota_us", "cpu.max"},
+        {MW_CGROUP_CPU_PERIOD, "cpu.cfs_period_us", NULL},
     };
     (void)state;
     assert_int_equal(COUNT(cases), MW_CGROUP_FILES);
@@ -303,6 +305,37 @@ static void a_process_is_found_by_its_files(void **state)
     assert_int_equal(found.version, 1);
     snprintf(due, sizeof due, "%s" V1_MEMORY_DIR "/its", (char *)*state);
     assert_string_equal(found.dir, due);
+}
+
+static void the_cpu_controller_is_found_wherever_it_is(void **state)
+{
+#define V1_CPUSET "37 24 0:33 / /cg/cpuset rw - cgroup cgroup rw,cpuset\n"
+#define V1_JOINED "36 24 0:32 / /cg/joined rw - cgroup cgroup rw,cpu,cpuacct\n"
+    static const struct {
+        const char *label;
+        const char *cgroup_text;
+        const char *mountinfo_text;
+        int version; /* 0: it is not found */
+        const char *dir;
+    } cases[] = {
+        {"v2", "0::/app\n", V2_ALONE, 2, V2_ALONE_DIR "/app"},
+        {"v1, joined", "7:cpu,cpuacct:/c\n9:memory:/m\n", V1_CPUSET V1_JOINED V1_MEMORY, 1, "/cg/joined/c"},
+        {"not cpuset, not cpuacct", "5:cpuset:/s\n6:cpuacct:/a\n", V1_CPUSET V1_JOINED, 0, NULL},
+        {"v2, where memory is v1's", "9:memory:/m\n0::/app\n", V1_MEMORY V2_ALONE, 2, V2_ALONE_DIR "/app"},
+        {"v1, where memory is v2's", "7:cpu,cpuacct:/c\n0::/app\n", V2_ALONE V1_JOINED, 1, "/cg/joined/c"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mw_cgroup found;
+        char due[1024];
+        scratch_write(*state, "proc/self/cgroup", cases[i].cgroup_text);
+        scratch_write(*state, "proc/self/mountinfo", cases[i].mountinfo_text);
+        CHECK_I64(cases[i].label, mw_cgroup_find_cpu(*state, "self", &found), cases[i].version ? 0 : -ENOENT);
+        if (!cases[i].version)
+            continue;
+        CHECK_I64(cases[i].label, found.version, cases[i].version);
+        snprintf(due, sizeof due, "%s%s", (char *)*state, cases[i].dir);
+        CHECK_TEXT(cases[i].label, found.dir, due);
+    }
 }
 
 static void missing_files_are_told(void **state)
@@ -378,6 +411,7 @@ int main(void)
         cmocka_unit_test(files_have_the_kernels_names),
         cmocka_unit_test(no_limit_is_a_huge_number),
         WITH_SCRATCH(a_process_is_found_by_its_files),
+        WITH_SCRATCH(the_cpu_controller_is_found_wherever_it_is),
         WITH_SCRATCH(missing_files_are_told),
         WITH_SCRATCH(mountinfo_of_any_length),
         WITH_SCRATCH(a_root_that_is_too_long_is_told),
