@@ -32,6 +32,22 @@ void mw_others_count(struct mw_others *others, uint64_t usable_bytes, bool share
     }
 }
 
+static uint64_t usable_of_class(unsigned class, struct mw_measure measure)
+{
+    return class * measure.scale_bytes - measure.overhead_bytes;
+}
+
+void mw_others_take(struct mw_others *others, uint64_t *counts, unsigned classes, struct mw_measure measure)
+{
+    for (unsigned i = 0; i < classes; i++) {
+        if (!counts[i])
+            continue;
+        others->count[mw_size_class(usable_of_class(i, measure))] += counts[i];
+        others->bytes += counts[i] * usable_of_class(i, measure);
+        counts[i] = 0;
+    }
+}
+
 /* Sums of one direction; by_size is the Mallocs or the Frees of the first element of an array of struct
  * memwatch_size_class. */
 struct sums {
@@ -46,7 +62,7 @@ static void add_classes(struct sums to, const uint64_t *counts, unsigned classes
         uint64_t count = mw_counter_read(&counts[i]);
         if (!count)
             continue;
-        uint64_t usable_bytes = i * measure.scale_bytes - measure.overhead_bytes;
+        uint64_t usable_bytes = usable_of_class(i, measure);
         *to.objects += count;
         *to.bytes += count * usable_bytes;
         to.by_size[mw_size_class(usable_bytes) * STRIDE] += count;

@@ -87,6 +87,9 @@ static inline uint64_t mw_counter_read(const uint64_t *counter)
 /* Counts a block out of line; `shared` where several threads write. */
 void mw_others_count(struct mw_others *others, uint64_t usable_bytes, bool shared);
 
+/* Takes over what has been counted by class. Only where nobody counts meanwhile. */
+void mw_others_take(struct mw_others *others, uint64_t *counts, unsigned classes, struct mw_measure measure);
+
 /* Sums over threads, in the API's classes. */
 struct mw_totals {
     uint64_t allocated_bytes;

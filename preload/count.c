@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "count_exact.h"
 #include "good_size.h"
 #include "heap_profile.h"
-#include "padded.h"
 #include "real.h"
 #include "trim.h"
 
@@ -55,12 +55,13 @@ static inline __attribute__((always_inline)) struct mw_seen look_at_size(void *b
 {
     if (has_header(block)) {
         uint64_t header = mw_header(block);
-        /* The class of a mapped chunk does not tell its usable size. */
-        uint64_t class = header & MW_HEADER_IS_MAPPED ? UINT64_MAX : mw_header_class(header);
+        /* The class of a mapped chunk does not tell its usable size; in the exact mode it tells the program's. */
+        uint64_t class = header & MW_HEADER_IS_MAPPED || is_exact ? UINT64_MAX : mw_header_class(header);
         return (struct mw_seen){.class = class, .usable_bytes = usable_by_header(header)};
     }
     uint64_t usable_bytes = mw_real_malloc_usable_size(block);
-    return (struct mw_seen){.class = class_by_usable(usable_bytes), .usable_bytes = usable_bytes};
+    uint64_t class = is_exact ? UINT64_MAX : class_by_usable(usable_bytes);
+    return (struct mw_seen){.class = class, .usable_bytes = usable_bytes};
 }
 
 static void *tail_of(void *block, uint64_t whole_bytes)
@@ -163,6 +164,10 @@ static inline __attribute__((always_inline)) void *sample(void *block, struct mw
 static inline __attribute__((always_inline)) void *count_allocated(void *block, struct mw_asked asked,
                                                                    struct mw_seen seen, uint64_t weight, bool is_below)
 {
+    if (is_exact && LIKELY(has_room(seen, asked.size)) && LIKELY(mw_exact_allocated(block, seen.usable_bytes))) {
+        mw_trim_serve();
+        return block;
+    }
     if (is_below && !mw_threads_renew_grant(mw_thread.counters) && mw_threads_is_sample_due(weight))
         block = sample(block, asked, &seen, weight);
     mw_threads_allocated_slow(seen.class, seen.usable_bytes);
@@ -182,6 +187,8 @@ static __attribute__((noinline)) void *count_allocated_slowly(void *block, struc
 
 void *mw_count_allocated_slow(void *block, struct mw_asked asked)
 {
+    if (is_exact)
+        return count_allocated_slowly(block, asked);
     struct mw_counters *counters = mw_thread.counters;
     uint64_t header = mw_header(block);
     bool is_common = mw_header_class(header) < MW_ALLOCATED_CLASSES && !(header & MW_HEADER_IS_MAPPED);
@@ -262,6 +269,10 @@ static inline bool count_freed_plain(void *block)
 
 static __attribute__((noinline)) enum mw_freed count_freed_slowly(void *block, struct mw_seen size)
 {
+    if (is_exact && LIKELY(mw_exact_freed(block, size.usable_bytes))) {
+        mw_trim_serve();
+        return MW_FREED_SAMPLED;
+    }
     struct mw_seen seen = take_off(block, size);
     count_freed(seen);
     mw_trim_serve();
@@ -317,8 +328,7 @@ void mw_count_be_exact(void)
         return;
     is_exact = true;
     tails_from = 0;
-    mw_threads_be_exact();
-    mw_padded_start();
+    mw_exact_start();
 }
 
 /* ---- which way ---- */

@@ -9,11 +9,26 @@
 #include "threads.h"
 #include "unwind.h"
 
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
 #define LONGEST_CHAIN 4096 /* beyond it a stack is dropped: the table is too full to be of use */
 
 static bool is_exact;
 static bool is_started;
-static struct mw_unwind_memory *memories; /* by slot */
+
+/* Where stacks are looked for again and again: what a thread has seen last. A stack that is known by its key is taken
+ * for the same without a look at its frames: among a million stacks two keys are the same with a chance of 10^-7. */
+#define KNOWN_STACKS 512 /* a power of two */
+struct memory {
+    bool is_busy; /* this thread is at it, and a signal handler has come in between */
+    struct mw_unwind_memory unwinding;
+    struct known_stack {
+        uint64_t key;
+        uint32_t number; /* 0: none */
+    } known[KNOWN_STACKS];
+};
+static struct memory *memories; /* by slot */
 
 void mw_profile_start(bool exact)
 {
@@ -117,45 +132,78 @@ static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
 }
 
 /* Of the thread whose slot it is; NULL where stacks are looked at seldom. */
-static struct mw_unwind_memory *memory_of_thread(void)
+static struct memory *memory_of_thread(void)
 {
-    uint32_t index;
-    if (!memories || !mw_threads_index(&index))
-        return NULL;
-    struct mw_unwind_memory *memory = &memories[index];
-    return memory->is_busy ? NULL : memory;
+    uint32_t index = mw_threads_index();
+    return memories && index && !memories[index].is_busy ? &memories[index] : NULL;
+}
+
+static uint32_t intern_cut(const uint64_t *frames, unsigned depth, bool truncated, uint16_t flags)
+{
+    return intern(frames, depth, truncated ? flags | MW_SEGMENT_STACK_TRUNCATED : flags);
+}
+
+/* Not known yet, or not any more. */
+static __attribute__((noinline)) uint32_t learn_stack(struct memory *memory, uint64_t key)
+{
+    uint64_t frames[MW_UNWIND_DEPTH];
+    bool truncated;
+    unsigned depth = mw_unwind_remembered(&memory->unwinding, frames, &truncated);
+    uint32_t number = intern_cut(frames, depth, truncated, 0);
+    memory->known[key % KNOWN_STACKS] = (struct known_stack){key, number};
+    return number;
+}
+
+static inline __attribute__((always_inline)) uint32_t known_stack(struct memory *memory)
+{
+    memory->is_busy = true;
+    uint64_t key = mw_unwind_again(&memory->unwinding);
+    const struct known_stack *known = &memory->known[key % KNOWN_STACKS];
+    uint32_t number = known->key == key && known->number ? known->number : learn_stack(memory, key);
+    memory->is_busy = false;
+    return number;
+}
+
+static __attribute__((noinline)) uint32_t unknown_stack(uint16_t flags)
+{
+    uint64_t frames[MW_SEGMENT_DEPTH];
+    bool truncated;
+    unsigned depth = mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
+    return intern_cut(frames, depth, truncated, flags);
 }
 
 /* The calling thread's. 0: no room. */
 static inline __attribute__((always_inline)) uint32_t current_stack(uint16_t flags)
 {
-    uint64_t frames[MW_SEGMENT_DEPTH];
-    bool truncated;
-    struct mw_unwind_memory *memory = flags ? NULL : memory_of_thread();
-    unsigned depth = memory ? mw_unwind_again(memory, frames, MW_SEGMENT_DEPTH, &truncated)
-                            : mw_unwind(frames, MW_SEGMENT_DEPTH, &truncated);
-    if (memory && depth == MW_UNWIND_SAME)
-        return memory->number;
-    uint32_t number = intern(frames, depth, truncated ? flags | MW_SEGMENT_STACK_TRUNCATED : flags);
-    if (memory)
-        memory->number = number;
-    return number;
+    struct memory *memory = flags ? NULL : memory_of_thread();
+    return memory ? known_stack(memory) : unknown_stack(flags);
 }
 
-static void add(uint32_t number, uint64_t objects, uint64_t bytes)
+/* To a counter of a stack. */
+static inline void add_to(uint64_t *counter, uint64_t value, bool is_alone)
 {
-    struct mw_segment_stack *stack = stack_at(number);
-    mw_counter_add_shared(&stack->allocated_objects, objects);
-    mw_counter_add_shared(&stack->allocated_bytes, bytes);
-    mw_counter_add_shared(&stack->allocated_samples, 1);
+    if (is_alone)
+        mw_counter_add(counter, value);
+    else
+        mw_counter_add_shared(counter, value);
 }
 
-static void take_away(uint32_t number, uint64_t objects, uint64_t bytes)
+static inline void add(uint32_t number, uint64_t objects, uint64_t bytes)
 {
     struct mw_segment_stack *stack = stack_at(number);
-    mw_counter_add_shared(&stack->freed_objects, objects);
-    mw_counter_add_shared(&stack->freed_bytes, bytes);
-    mw_counter_add_shared(&stack->freed_samples, 1);
+    bool is_alone = mw_threads_is_alone();
+    add_to(&stack->allocated_objects, objects, is_alone);
+    add_to(&stack->allocated_bytes, bytes, is_alone);
+    add_to(&stack->allocated_samples, 1, is_alone);
+}
+
+static inline void take_away(uint32_t number, uint64_t objects, uint64_t bytes)
+{
+    struct mw_segment_stack *stack = stack_at(number);
+    bool is_alone = mw_threads_is_alone();
+    add_to(&stack->freed_objects, objects, is_alone);
+    add_to(&stack->freed_bytes, bytes, is_alone);
+    add_to(&stack->freed_samples, 1, is_alone);
 }
 
 /* ---- samples ---- */
@@ -229,27 +277,35 @@ static uint32_t note_sample(const void *block, uint64_t usable_bytes, uint64_t o
 }
 
 /* Is anything noted? A process that was forked past libc gets a segment of its own first. */
-static bool is_on(void)
+static inline __attribute__((always_inline)) bool is_on(void)
 {
-    if (!__atomic_load_n(&is_started, __ATOMIC_ACQUIRE) || mw_sampler_mean() == 0)
+    if (UNLIKELY(!__atomic_load_n(&is_started, __ATOMIC_ACQUIRE)) || (!is_exact && mw_sampler_mean() == 0))
         return false;
-    if (mw_store_is_anothers())
+    if (UNLIKELY(mw_store_is_anothers()))
         mw_store_after_fork();
     return true;
 }
 
+uint32_t mw_profile_allocated_exactly(uint64_t own_bytes)
+{
+    if (UNLIKELY(!is_on()))
+        return 0;
+    uint32_t stack = current_stack(0);
+    if (UNLIKELY(!stack))
+        return drop(own_bytes, false);
+    add(stack, MW_SEGMENT_OBJECT, own_bytes);
+    return stack;
+}
+
 uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t weight)
 {
+    if (is_exact)
+        return mw_profile_allocated_exactly(usable_bytes);
     if (!is_on())
         return 0;
-    uint64_t objects = is_exact ? MW_SEGMENT_OBJECT : mw_sampler_objects(weight);
+    uint64_t objects = mw_sampler_objects(weight);
     uint32_t stack = current_stack(0);
-    if (!stack)
-        return drop(scale(usable_bytes, objects), false);
-    if (!is_exact)
-        return note_sample(block, usable_bytes, objects, stack);
-    add(stack, objects, usable_bytes);
-    return stack;
+    return stack ? note_sample(block, usable_bytes, objects, stack) : drop(scale(usable_bytes, objects), false);
 }
 
 void mw_profile_freed(uint32_t number, uint64_t usable_bytes)
@@ -306,11 +362,6 @@ void mw_profile_filter_add(const void *block, int change)
     while (count != UINT8_MAX && !__atomic_compare_exchange_n(place, &count, (uint8_t)(count + change), false,
                                                               __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
-}
-
-uint64_t mw_profile_tail(const void *block, uint32_t number)
-{
-    return number ? (uint64_t)mw_profile_tag(block) << 32 | number : 0;
 }
 
 uint32_t mw_profile_number(const void *block, uint64_t tail)

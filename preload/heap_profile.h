@@ -28,6 +28,9 @@ void mw_profile_start(bool exact);
  * its number, for the tail; 0: there was no room. */
 uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t weight);
 
+/* The same where every block is noted: nothing is scaled, and the number is that of the stack. */
+uint32_t mw_profile_allocated_exactly(uint64_t own_bytes);
+
 /* A noted block is about to be freed. */
 void mw_profile_freed(uint32_t number, uint64_t usable_bytes);
 
@@ -68,7 +71,10 @@ void mw_profile_filter_add(const void *block, int change);
 /* The number of the block, if it is noted, else 0. The tail is what stands at the end of its usable space. */
 uint32_t mw_profile_number(const void *block, uint64_t tail);
 
-uint64_t mw_profile_tail(const void *block, uint32_t number);
+static inline uint64_t mw_profile_tail(const void *block, uint32_t number)
+{
+    return number ? (uint64_t)mw_profile_tag(block) << 32 | number : 0;
+}
 
 /* A mapping of the program's own, of private data: every one is noted, none is sampled. Returns its owner, the calling
  * thread's stack; 0: there was no room. */

@@ -22,6 +22,15 @@ static bool end_key_made;
 static uint64_t freed_classes; /* of threads that begin */
 static bool is_exact;
 
+#define FIRST_SLOT 1 /* the one before it is shared */
+
+bool mw_threads_several;
+
+void mw_threads_become_several(void)
+{
+    __atomic_store_n(&mw_threads_several, true, __ATOMIC_RELEASE);
+}
+
 static struct mw_segment_slot *slot_at(uint32_t index)
 {
     return &mw_store.slots[index];
@@ -86,6 +95,7 @@ static void end_thread(void *unused)
 {
     (void)unused;
     struct mw_counters *counters = mw_thread.counters;
+    mw_threads_become_several(); /* what it still counts, it counts as nobody */
     mw_thread.ended = true;
     mw_thread.counters = &mw_threads_nobody;
     if (counters != &mw_threads_nobody)
@@ -130,6 +140,8 @@ static bool begin_thread(void)
         push_free(index); /* a signal handler has allocated meanwhile */
         return true;
     }
+    if (index != FIRST_SLOT)
+        mw_threads_become_several(); /* where libc has started it past pthread_create, thrd_create for one */
     struct mw_counters *counters = &slot_at(index)->counters;
     if (!counters->random) { /* the slot's first thread */
         counters->random = (mw_clock_ns(CLOCK_MONOTONIC) ^ (uint64_t)(uintptr_t)counters << 16) | 1;
@@ -194,14 +206,6 @@ void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes)
         mw_others_count(&counters->freed_others, usable_bytes, false);
 }
 
-bool mw_threads_index(uint32_t *index)
-{
-    if (!has_begun())
-        return false;
-    *index = ((const struct mw_segment_slot *)(const void *)mw_thread.counters)->index;
-    return true;
-}
-
 void mw_threads_measure(struct mw_measure chosen, int64_t grant, uint64_t fast_freed_classes)
 {
     freed_classes = fast_freed_classes;
@@ -227,11 +231,23 @@ void mw_threads_start(void)
     mw_thread.counters->countdown = 0;
 }
 
-void mw_threads_be_exact(void)
+/* By what its classes mean until now. */
+static void count_anew(struct mw_counters *counters)
+{
+    mw_others_take(&counters->freed_others, counters->freed, MW_FREED_CLASSES, measure());
+    mw_others_take(&counters->allocated_others, counters->allocated, MW_ALLOCATED_CLASSES, measure());
+}
+
+void mw_threads_be_exact(struct mw_measure chosen)
 {
     is_exact = true;
-    for (uint32_t i = 1; i < mw_store.header->slots_used; i++)
+    for (uint32_t i = 0; i < mw_store.header->slots_used; i++) {
+        count_anew(&slot_at(i)->counters);
         slot_at(i)->counters.freed_classes = 0;
+    }
+    if (mw_store.slots != mw_store_early_slot)
+        count_anew(&mw_store_early_slot->counters);
+    mw_store.header->measure = chosen;
 }
 
 void mw_threads_after_fork(void)

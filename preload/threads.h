@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "counters.h"
+#include "store.h"
 
 /* All of a thread's state, in the static TLS block: small, without a destructor. */
 struct mw_thread {
@@ -38,7 +39,18 @@ extern __thread struct mw_thread mw_thread __attribute__((tls_model("initial-exe
 extern struct mw_counters mw_threads_nobody;
 
 extern int64_t mw_threads_grant;
+
+extern bool mw_threads_several; /* there has been a second thread, or one has ended */
 #pragma GCC visibility pop
+
+/* The calling thread is about to start another. */
+void mw_threads_become_several(void);
+
+/* Is this the only thread that ever counted? Then what all share can be added to as what is its own (counters.h). */
+static inline bool mw_threads_is_alone(void)
+{
+    return !__atomic_load_n(&mw_threads_several, __ATOMIC_RELAXED) && mw_thread.counters != &mw_threads_nobody;
+}
 
 /* The common reason for the slow path: the grant is used up, and the next sample still to come. False: it is not that.
  * The block's weight has been taken from the countdown already. Never grants more than the grant, whatever a signal
@@ -64,8 +76,13 @@ bool mw_threads_is_sample_due(uint64_t weight);
 void mw_threads_allocated_slow(uint64_t class, uint64_t usable_bytes);
 void mw_threads_freed_slow(uint64_t class, uint64_t usable_bytes);
 
-/* Which slot this thread has. False: none of its own. */
-bool mw_threads_index(uint32_t *index);
+/* Which slot this thread has; 0, the shared one: none of its own. */
+static inline uint32_t mw_threads_index(void)
+{
+    return mw_thread.counters == &mw_threads_nobody
+               ? 0
+               : (uint32_t)((const struct mw_segment_slot *)(const void *)mw_thread.counters - mw_store.slots);
+}
 
 /* What the classes mean, how much weight the fast path may count, and classes of which it may count frees. Before the
  * first call is counted. */
@@ -78,8 +95,9 @@ void mw_threads_lower_grant(int64_t grant);
  */
 void mw_threads_start(void);
 
-/* Every block is sampled: every free, too, goes the slow way. Once, before the program starts threads. */
-void mw_threads_be_exact(void);
+/* Every block is sampled: every free, too, goes the slow way. What has been counted is counted anew, out of line, and
+ * classes mean this. Once, before the program starts threads. */
+void mw_threads_be_exact(struct mw_measure measure);
 
 /* In the child of a fork: only the calling thread is left. */
 void mw_threads_after_fork(void);

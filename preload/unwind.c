@@ -327,112 +327,225 @@ unsigned mw_unwind(uint64_t *frames, unsigned capacity, bool *truncated)
 
 /* ---- with a memory ---- */
 
-/* How far, from there on, the trail's words are what they were. They lie in order: where the outermost can be read, all
- * can. */
-static unsigned follow(const struct mw_unwind_trail *trail, unsigned from)
+/* Odd numbers, for hashes. */
+#define MIX_PC   UINT64_C(0x9e3779b97f4a7c15)
+#define MIX_STEP UINT64_C(0xd6e8feb86659fd93)
+#define MIX_CUT  UINT64_C(0x5851f42d4c957f2d)
+
+/* MIX_STEP to the power of MW_UNWIND_DEPTH. */
+#define SQUARE(x) ((x) * (x))
+#define MIX_DEPTH SQUARE(SQUARE(SQUARE(SQUARE(SQUARE(SQUARE(MIX_STEP))))))
+_Static_assert(MW_UNWIND_DEPTH == 1 << 6, "squared six times");
+
+/* What tells the frames out to this one: a polynomial of their addresses, so that those too far out can be taken off
+ * again. */
+static uint64_t key_with(uint64_t outer_key, uintptr_t pc)
 {
-    const struct mw_unwind_step *step = &trail->steps[from];
-    const struct mw_unwind_step *end = &trail->steps[trail->count];
-    uintptr_t low = mw_thread.stack_low;
-    uintptr_t ignored;
-    if (step == end || step->sp - sizeof ignored < low || !read_word((end - 1)->sp - sizeof ignored, &ignored))
-        return from;
-    for (; step < end; step++) {
-        // NOLINTBEGIN(performance-no-int-to-ptr)
-        if (UNLIKELY(((const uintptr_t *)step->sp)[-1] != step->pc))
-            break;
-        if (step->fp_at && step->fp_matters &&
-            (step->fp_at < low || step->fp_at >= step->sp || *(const uintptr_t *)step->fp_at != step->fp))
-            break;
-        // NOLINTEND(performance-no-int-to-ptr)
-    }
-    return (unsigned)(step - trail->steps);
+    uint64_t mixed = pc * MIX_PC;
+    return outer_key * MIX_STEP + (mixed ^ mixed >> 29);
 }
 
-/* From the last of its own steps back. */
-static void see_where_fp_matters(struct mw_unwind_trail *trail, unsigned own_count)
+/* Our own frames lie behind each other at the same distances each time. True: it was that way, and frame is the
+ * program's. */
+static bool leave_by(const struct mw_unwind_way *way, struct frame *frame)
 {
-    for (unsigned i = own_count; i-- > 0;) {
-        struct mw_unwind_step *step = &trail->steps[i];
-        const struct mw_unwind_step *next = step + 1;
-        step->fp_matters =
-            step->uses_fp || step->fp_at == 1 || (i + 1 < trail->count && !next->fp_at && next->fp_matters);
-    }
+    uintptr_t base = frame->sp;
+    uintptr_t pc;
+    if (!way->length_bytes || !read_word(base + way->length_bytes - sizeof pc, &pc) || is_own(pc))
+        return false;
+    for (unsigned i = 0; i < way->count; i++)
+        if (*(const uintptr_t *)(base + way->frames[i].at_bytes) !=
+            way->frames[i].pc) // NOLINT(performance-no-int-to-ptr)
+            return false;
+    frame->pc = pc;
+    frame->sp = base + way->length_bytes;
+    frame->fp_at = way->fp_at_bytes ? base + way->fp_at_bytes : 0;
+    if (frame->fp_at)
+        frame->fp = *(const uintptr_t *)frame->fp_at; // NOLINT(performance-no-int-to-ptr)
+    frame->is_exact = frame->used_fp = false;
+    return true;
 }
 
-/* What is left of an old trail goes on behind a new one, as far as there is room. */
-static void append(struct mw_unwind_trail *trail, const struct mw_unwind_trail *old, unsigned from)
+/* By the tables; learns the way, if it is one of fixed distances. */
+static enum step leave_by_tables(struct mw_unwind_way *way, struct frame *frame)
 {
-    unsigned left = old->count - from;
-    unsigned room = MW_UNWIND_STEPS - trail->count;
-    trail->is_truncated = old->is_truncated || left > room;
-    left = left < room ? left : room;
-    memcpy(&trail->steps[trail->count], &old->steps[from], left * sizeof *trail->steps);
-    trail->count += left;
-}
-
-/* Walks until the end, or until it comes upon the old trail. True: on its very first step, so that all is as it was. */
-static inline __attribute__((always_inline)) bool walk(struct mw_unwind_trail *trail, const struct mw_unwind_trail *old,
-                                                       struct frame frame)
-{
-    unsigned old_count = old->generation == trail->generation ? old->count : 0;
-    unsigned at = 0;
-    unsigned tried = 0; /* below it the old trail has been followed, and did not hold */
-    unsigned own_count = 0;
+    uintptr_t base = frame->sp;
+    bool is_fixed = true;
     enum step step;
-    trail->count = 0;
-    while ((step = take_step(&frame)) == STEP_ON && own_count < MW_UNWIND_STEPS) {
-        if (own_count)
-            trail->steps[own_count - 1].uses_fp = frame.used_fp;
-        trail->steps[own_count++] = (struct mw_unwind_step){frame.sp, frame.pc, frame.fp, frame.fp_at, false, false};
-        while (at < old_count && old->steps[at].sp < frame.sp)
-            at++;
-        const struct mw_unwind_step *known = &old->steps[at];
-        if (at >= old_count || at < tried || known->sp != frame.sp || known->pc != frame.pc ||
-            (known->fp_matters && known->fp != frame.fp))
-            continue;
-        tried = follow(old, at + 1);
-        if (tried < old_count)
-            continue;
-        if (at == 0 && own_count == 1)
-            return true;
-        trail->steps[own_count - 1].uses_fp = known->uses_fp;
-        trail->count = own_count;
-        append(trail, old, at + 1);
-        see_where_fp_matters(trail, own_count);
+    *way = (struct mw_unwind_way){0};
+    while ((step = take_step(frame)) == STEP_ON) {
+        is_fixed = is_fixed && !frame->used_fp;
+        if (frame->fp_at)
+            way->fp_at_bytes = (uint32_t)(frame->fp_at - base);
+        if (!is_own(frame->pc))
+            break;
+        if (way->count == MW_UNWIND_OWN)
+            is_fixed = false;
+        else
+            way->frames[way->count++] =
+                (struct mw_unwind_own){.at_bytes = (uint32_t)(frame->sp - base - sizeof frame->pc), .pc = frame->pc};
+    }
+    way->length_bytes = is_fixed && step == STEP_ON ? (uint32_t)(frame->sp - base) : 0;
+    return step;
+}
+
+static inline __attribute__((always_inline)) enum step leave_own(struct mw_unwind_memory *memory, struct frame *frame)
+{
+    for (unsigned i = 0; i < MW_UNWIND_WAYS; i++)
+        if (leave_by(&memory->ways[i], frame))
+            return STEP_ON;
+    return leave_by_tables(&memory->ways[memory->next_way++ % MW_UNWIND_WAYS], frame);
+}
+
+#define AND_FP UINT64_C(1)
+
+/* Whether the frame pointer is what it was, too. */
+static bool fp_holds(const struct mw_unwind_step *step)
+{
+    return step->fp_at >= mw_thread.stack_low && step->fp_at < step->sp &&
+           *(const uintptr_t *)step->fp_at == step->fp; // NOLINT(performance-no-int-to-ptr)
+}
+
+/* Whether the words that led to the steps `from` (exclusive) out to `to` are what they were. If not, *from is the step
+ * that is not. They lie in order: where the outermost can be read, all can. */
+static inline __attribute__((always_inline)) bool holds(const struct mw_unwind_memory *memory, unsigned *from,
+                                                        unsigned to)
+{
+    const struct mw_unwind_word *word = &memory->words[*from];
+    const struct mw_unwind_word *end = &memory->words[to];
+    uintptr_t ignored;
+    if (word == end)
+        return true;
+    if (word->at < mw_thread.stack_low || !read_word(end->at & ~AND_FP, &ignored)) {
+        *from = 0;
         return false;
     }
-    if (own_count)
-        trail->steps[own_count - 1].uses_fp = step != STEP_END || !frame.fp; /* an fp of 0 is an end, too */
-    trail->count = own_count;
-    trail->is_truncated = step != STEP_END;
-    see_where_fp_matters(trail, own_count);
+    do {
+        word--;
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
+        if (UNLIKELY(*(const uintptr_t *)(word->at & ~AND_FP) != word->pc) ||
+            (UNLIKELY(word->at & AND_FP) && !fp_holds(&memory->steps[word - memory->words]))) {
+            *from = (unsigned)(word - memory->words);
+            return false;
+        }
+    } while (word > end);
+    return true;
+}
+
+/* Sets what follows from the step further out. */
+static inline __attribute__((always_inline)) void connect(struct mw_unwind_memory *memory, unsigned index)
+{
+    struct mw_unwind_step *step = &memory->steps[index];
+    const struct mw_unwind_step *outer = index ? step - 1 : NULL;
+    step->fp_matters = step->uses_fp || step->fp_at == 1 || (outer && !outer->fp_at && outer->fp_matters);
+    memory->words[index] = (struct mw_unwind_word){
+        .at = (step->sp - sizeof step->pc) | (step->fp_matters && step->fp_at ? AND_FP : 0), .pc = step->pc};
+    step->key = key_with(outer ? outer->key : 0, step->pc);
+}
+
+/* Makes room for so many more, of which those further out than all that is asked for are the ones to go. */
+static void make_room(struct mw_unwind_memory *memory, unsigned fresh)
+{
+    unsigned total = memory->count + fresh;
+    if (total <= MW_UNWIND_STEPS)
+        return;
+    unsigned gone = total - MW_UNWIND_STEPS * 3 / 4;
+    if (gone > memory->count)
+        gone = memory->count;
+    memory->count -= gone;
+    memory->is_whole = false;
+    memmove(memory->steps, &memory->steps[gone], memory->count * sizeof *memory->steps);
+    memmove(memory->words, &memory->words[gone], memory->count * sizeof *memory->words);
+}
+
+/* Does the walk come upon a step that it knows, from which on all is as it was? `known`: the steps that may be so. */
+static inline __attribute__((always_inline)) bool comes_upon(const struct mw_unwind_memory *memory,
+                                                             const struct frame *frame, unsigned *known, unsigned fresh)
+{
+    while (*known && memory->steps[*known - 1].sp < frame->sp)
+        --*known;
+    if (!*known)
+        return false;
+    const struct mw_unwind_step *same = &memory->steps[*known - 1];
+    if (same->sp != frame->sp || same->pc != frame->pc || (same->fp_matters && same->fp != frame->fp))
+        return false;
+    unsigned all = *known + fresh;
+    if (!memory->is_whole && all <= MW_UNWIND_DEPTH) {
+        *known = 0; /* it is known, but not far enough */
+        return false;
+    }
+    unsigned from = *known - 1;
+    unsigned to = all > MW_UNWIND_DEPTH ? all - MW_UNWIND_DEPTH : 0;
+    if (to >= *known || holds(memory, &from, to))
+        return true;
+    *known = from;
     return false;
 }
 
-unsigned mw_unwind_again(struct mw_unwind_memory *memory, uint64_t *frames, unsigned capacity, bool *truncated)
+/* From the program's innermost frame on, until the end, or until what is known holds from there on. */
+static inline __attribute__((always_inline)) void walk(struct mw_unwind_memory *memory, struct frame frame)
 {
-    struct mw_unwind_trail *trail = &memory->trails[!memory->current];
-    struct frame frame = here();
-    memory->is_busy = true;
-    trail->generation = __atomic_load_n(&generation, __ATOMIC_RELAXED);
-    begin_stack(frame.sp);
-    if (walk(trail, &memory->trails[memory->current], frame)) {
-        if (memory->number) {
-            memory->is_busy = false;
-            return MW_UNWIND_SAME;
-        }
-        trail = &memory->trails[memory->current];
-    } else {
-        memory->current = !memory->current;
-        memory->number = 0;
-        for (trail->own = 0; trail->own < trail->count && is_own(trail->steps[trail->own].pc);)
-            trail->own++;
+    unsigned known = memory->count;
+    unsigned fresh = 0;
+    enum step step = STEP_ON;
+    bool joins;
+    while (!(joins = comes_upon(memory, &frame, &known, fresh)) && step == STEP_ON && fresh < MW_UNWIND_STEPS) {
+        struct mw_unwind_step *own = &memory->fresh[fresh++];
+        *own = (struct mw_unwind_step){.sp = frame.sp, .pc = frame.pc, .fp = frame.fp, .fp_at = frame.fp_at};
+        step = take_step(&frame);
+        own->uses_fp = step == STEP_ON ? frame.used_fp : step == STEP_LOST || !frame.fp; /* an fp of 0 is an end, too */
     }
-    unsigned depth = trail->count - trail->own < capacity ? trail->count - trail->own : capacity;
+    if (joins) {
+        memory->count = known;
+        make_room(memory, fresh);
+        if (fresh && memory->count) { /* its fp stands in a frame that is new */
+            memory->steps[memory->count - 1].fp = frame.fp;
+            memory->steps[memory->count - 1].fp_at = frame.fp_at;
+            connect(memory, memory->count - 1);
+        }
+    } else {
+        memory->count = 0;
+        memory->is_whole = step != STEP_ON;
+        memory->is_lost = step == STEP_LOST;
+    }
+    while (fresh) {
+        memory->steps[memory->count] = memory->fresh[--fresh];
+        connect(memory, memory->count++);
+    }
+}
+
+static bool is_cut(const struct mw_unwind_memory *memory)
+{
+    return memory->count > MW_UNWIND_DEPTH || !memory->is_whole || memory->is_lost;
+}
+
+uint64_t mw_unwind_again(struct mw_unwind_memory *memory)
+{
+    struct frame frame = here();
+    uint32_t now = __atomic_load_n(&generation, __ATOMIC_RELAXED);
+    begin_stack(frame.sp);
+    if (UNLIKELY(memory->generation != now)) {
+        memory->generation = now;
+        memory->count = 0;
+    }
+    if (UNLIKELY(leave_own(memory, &frame) != STEP_ON)) {
+        memory->count = 0;
+        memory->is_lost = true;
+        return 0;
+    }
+    walk(memory, frame);
+    const struct mw_unwind_step *innermost = &memory->steps[memory->count - 1];
+    uint64_t key = innermost->key + now;
+    if (memory->count > MW_UNWIND_DEPTH)
+        key -= (innermost - MW_UNWIND_DEPTH)->key * MIX_DEPTH;
+    return is_cut(memory) ? key ^ MIX_CUT : key;
+}
+
+unsigned mw_unwind_remembered(const struct mw_unwind_memory *memory, uint64_t *frames, bool *truncated)
+{
+    unsigned depth = memory->count < MW_UNWIND_DEPTH ? memory->count : MW_UNWIND_DEPTH;
     for (unsigned i = 0; i < depth; i++)
-        frames[i] = trail->steps[trail->own + i].pc;
-    *truncated = trail->is_truncated || depth < trail->count - trail->own;
-    memory->is_busy = false;
+        frames[i] = memory->steps[memory->count - 1 - i].pc;
+    *truncated = is_cut(memory);
     return depth;
 }

@@ -27,30 +27,45 @@ struct mw_unwind_module {
     const void *link_map; /* struct link_map */
 };
 
-/* What one walk has seen: for each frame where the walk was then, and where the words stood that led on. */
-#define MW_UNWIND_STEPS 80 /* our own frames and 64 of the program's */
-struct mw_unwind_trail {
+/* One thread's memory of its last walk, the outermost frame first, so that it grows and shrinks at its end as the stack
+ * does. The outer frames are mostly those of the last time: where the walk comes upon a frame that it knows, and the
+ * words further out are what they were, the rest is known. {0} at first; it holds only what can be found again. */
+#define MW_UNWIND_DEPTH 64 /* frames that are asked for */
+#define MW_UNWIND_STEPS                                                                                                \
+    128                  /* more, so that a deep stack may shrink for a while before it is walked to the end again     \
+                          */
+#define MW_UNWIND_WAYS 4 /* from here out to the program: malloc's, realloc's … */
+#define MW_UNWIND_OWN  7
+
+struct mw_unwind_memory {
     unsigned count;
-    unsigned own; /* leading ones, of this library */
-    bool is_truncated;
+    bool is_whole;       /* the outermost of the steps is the outermost that there is */
+    bool is_lost;        /* or as far as the stack can be followed */
     uint32_t generation; /* of what was known of the modules */
+    unsigned next_way;
+    struct mw_unwind_way {
+        uint32_t length_bytes; /* from here to the program's frame; 0: unknown */
+        uint32_t fp_at_bytes;  /* where the program's frame pointer is saved; 0: it is in its register still */
+        unsigned count;
+        struct mw_unwind_own {
+            uint32_t at_bytes;
+            uintptr_t pc;
+        } frames[MW_UNWIND_OWN];
+    } ways[MW_UNWIND_WAYS];
+    /* What is looked at each time: where each frame's return address stands, and what it is. */
+    struct mw_unwind_word {
+        uintptr_t at; /* with the lowest bit set: the frame pointer has to be looked at, too */
+        uintptr_t pc;
+    } words[MW_UNWIND_STEPS];
     struct mw_unwind_step {
         uintptr_t sp;
         uintptr_t pc; /* stands right below sp */
         uintptr_t fp;
-        uintptr_t fp_at; /* 0: as in the step before; 1: this step cannot be made again by looking at two words */
+        uintptr_t fp_at; /* 0: as in the step further in; 1: this step cannot be made again by looking at two words */
+        uint64_t key;    /* tells this step and those further out that are here */
         bool uses_fp;    /* the next step is by the frame pointer */
         bool fp_matters; /* it or a later one is, by this value: mostly the register holds something else */
-    } steps[MW_UNWIND_STEPS];
-};
-
-/* One thread's memory of its last walk. The outer frames of a stack are mostly those of the last time: where the walk
- * comes upon a frame that it knows, and the words further out are what they were, the rest is known. {0} at first. */
-struct mw_unwind_memory {
-    struct mw_unwind_trail trails[2];
-    unsigned current;
-    bool is_busy;    /* this thread is at it, and a signal handler has come in between */
-    uint32_t number; /* the caller's, of the stack that the current trail is of */
+    } steps[MW_UNWIND_STEPS], fresh[MW_UNWIND_STEPS];
 };
 
 /* Once, at the start: finds what the loader offers; takes its lock. */
@@ -59,10 +74,10 @@ void mw_unwind_start(enum mw_unwind_kind kind);
 /* Fills frames; returns how many. *truncated: the stack goes on. */
 unsigned mw_unwind(uint64_t *frames, unsigned capacity, bool *truncated);
 
-/* The same with a memory, which is not busy. Returns how many frames there are, or, where the stack is the same to the
- * last frame as that of the memory's number, MW_UNWIND_SAME. */
-#define MW_UNWIND_SAME UINT32_MAX
-unsigned mw_unwind_again(struct mw_unwind_memory *memory, uint64_t *frames, unsigned capacity, bool *truncated);
+/* The same with a memory. Returns a key that tells the stack, as well as 64 bits can; then the frames can be had, which
+ * are MW_UNWIND_DEPTH at most. A memory is used by one thread, and not by a signal handler that comes in between. */
+uint64_t mw_unwind_again(struct mw_unwind_memory *memory);
+unsigned mw_unwind_remembered(const struct mw_unwind_memory *memory, uint64_t *frames, bool *truncated);
 
 /* The module in which the address lies. False: none, or this loader does not tell. */
 bool mw_unwind_module_of(uintptr_t address, struct mw_unwind_module *module);

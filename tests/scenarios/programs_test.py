@@ -77,7 +77,7 @@ int f{i}(const int *a, int n) {{
     switch (s & 7) {{ case 0: return s + 1; case 1: return s * 3; case 5: return -s; default: return s ^ {i}; }}
 }}""" for i in range(1500))
     (directory / "large.c").write_text("int f0(const int *a, int n);\n" + functions)
-    do("gcc", "-O2", "-c", "large.c", "-o", "large.o")
+    do("gcc", "-O2", "-c", "large.c", "-o", "large.o", deadline=240)
     return [(directory / "large.o").read_bytes()]
 
 
