@@ -15,7 +15,9 @@
 /* glibc needs some dozens of bytes, old ones some hundred. Untouched pages cost nothing. */
 #define MW_BOOTSTRAP_BYTES ((size_t)128 * 1024)
 
+#pragma GCC visibility push(hidden) /* or the compiler would look for it in the global offset table */
 extern char mw_bootstrap_arena[MW_BOOTSTRAP_BYTES];
+#pragma GCC visibility pop
 
 static inline bool mw_bootstrap_owns(const void *block)
 {

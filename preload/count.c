@@ -40,28 +40,21 @@ static uint64_t usable_by_header(uint64_t header)
     return (header & ~MW_HEADER_FLAGS) - (header & MW_HEADER_IS_MAPPED ? 16 : 8);
 }
 
-/* Common allocators' sizes are multiples of 8; what is not gets a class that no table has. */
-static uint64_t class_by_usable(uint64_t usable_bytes)
+static struct mw_seen see_elsewhere(uint64_t usable_bytes)
 {
-    return usable_bytes >> 3 | usable_bytes << 61;
-}
-
-static bool has_header(const void *block)
-{
-    return (uintptr_t)block >= mw_count_header_from;
+    uint64_t class = is_exact ? UINT64_MAX : mw_count_usable_class(usable_bytes);
+    return (struct mw_seen){.class = class, .usable_bytes = usable_bytes};
 }
 
 static inline __attribute__((always_inline)) struct mw_seen look_at_size(void *block)
 {
-    if (has_header(block)) {
+    if (mw_count_has_header(block)) {
         uint64_t header = mw_header(block);
         /* The class of a mapped chunk does not tell its usable size; in the exact mode it tells the program's. */
         uint64_t class = header & MW_HEADER_IS_MAPPED || is_exact ? UINT64_MAX : mw_header_class(header);
         return (struct mw_seen){.class = class, .usable_bytes = usable_by_header(header)};
     }
-    uint64_t usable_bytes = mw_real_malloc_usable_size(block);
-    uint64_t class = is_exact ? UINT64_MAX : class_by_usable(usable_bytes);
-    return (struct mw_seen){.class = class, .usable_bytes = usable_bytes};
+    return see_elsewhere(mw_real_malloc_usable_size(block));
 }
 
 static void *tail_of(void *block, uint64_t whole_bytes)
@@ -110,14 +103,15 @@ static bool has_room(struct mw_seen seen, size_t size)
 /* The same block once more, larger; the old one is gone then. NULL: there is none, and the old one stays. */
 static void *allocate_roomy(void *block, struct mw_asked asked)
 {
-    size_t least = has_header(block) ? HEADER_TAIL_BYTES : USABLE_TAIL_BYTES;
+    size_t least = mw_count_has_header(block) ? HEADER_TAIL_BYTES : USABLE_TAIL_BYTES;
     size_t size;
     void *roomy;
     if (__builtin_add_overflow(asked.size, MW_PROFILE_TAIL_BYTES, &size))
         return NULL;
     if (!is_exact && size < least)
         size = least;
-    bool is_mapped = has_header(block) && mw_header(block) & MW_HEADER_IS_MAPPED; /* the kernel moves its pages */
+    bool is_mapped =
+        mw_count_has_header(block) && mw_header(block) & MW_HEADER_IS_MAPPED; /* the kernel moves its pages */
     if (asked.how == MW_ASKED_KEPT || (is_mapped && asked.how < MW_ASKED_KEPT))
         return mw_real_realloc(block, size);
     if (asked.how == MW_ASKED_PLAIN)
@@ -281,7 +275,7 @@ static __attribute__((noinline)) enum mw_freed count_freed_slowly(void *block, s
 
 enum mw_freed mw_count_freed_other(void *block)
 {
-    if (has_header(block) && LIKELY(count_freed_plain(block)))
+    if (mw_count_has_header(block) && LIKELY(count_freed_plain(block)))
         return MW_FREED_BLOCK;
     if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
         return MW_FREED_NOTHING;
@@ -291,6 +285,11 @@ enum mw_freed mw_count_freed_other(void *block)
         return count_freed_slowly(block, size);
     mw_counter_add(&counters->freed[size.class], 1);
     return MW_FREED_BLOCK;
+}
+
+void mw_count_freed_elsewhere_slow(void *block, uint64_t usable_bytes)
+{
+    count_freed_slowly(block, see_elsewhere(usable_bytes));
 }
 
 struct mw_seen mw_count_before_resize(void *block)

@@ -27,6 +27,11 @@ extern uintptr_t mw_count_header_from;
 #define MW_HEADER_FLAGS     UINT64_C(7)
 #define MW_HEADER_IS_MAPPED UINT64_C(2) /* a chunk that is a mapping by itself */
 
+static inline bool mw_count_has_header(const void *block)
+{
+    return (uintptr_t)block >= mw_count_header_from;
+}
+
 static inline uint64_t mw_header(const void *block)
 {
     return ((const uint64_t *)block)[-1];
@@ -52,7 +57,7 @@ void *mw_count_allocated_slow(void *block, struct mw_asked asked);  /* its heade
 /* Counts a block that the allocator has just handed out. Returns what the program is to have. */
 static inline void *mw_count_allocated(void *block, size_t size, size_t how)
 {
-    if (__builtin_expect((uintptr_t)block < mw_count_header_from, 0))
+    if (__builtin_expect(!mw_count_has_header(block), 0))
         return mw_count_allocated_other(block, (struct mw_asked){size, how});
     uint64_t header = mw_header(block);
     struct mw_counters *counters = mw_thread.counters;
@@ -65,7 +70,7 @@ static inline void *mw_count_allocated(void *block, size_t size, size_t how)
 /* Is it counted on the fast path? Then it is done. Before the block is freed. */
 static inline bool mw_count_freed_fast(void *block)
 {
-    if (__builtin_expect((uintptr_t)block < mw_count_header_from, 0))
+    if (__builtin_expect(!mw_count_has_header(block), 0))
         return false;
     struct mw_counters *counters = mw_thread.counters;
     uint64_t class = mw_header_class(mw_header(block));
@@ -82,6 +87,25 @@ enum mw_freed {
     MW_FREED_SAMPLED /* it is larger than the program knows: not to be freed by a size */
 };
 enum mw_freed mw_count_freed_other(void *block);
+
+/* The same of a block that has no header to be read, whose usable size has been asked for. */
+void mw_count_freed_elsewhere_slow(void *block, uint64_t usable_bytes);
+
+/* Common allocators' sizes are multiples of 8; what is not gets a class that no table has. */
+static inline uint64_t mw_count_usable_class(uint64_t usable_bytes)
+{
+    return usable_bytes >> 3 | usable_bytes << 61;
+}
+
+static inline void mw_count_freed_elsewhere(void *block, uint64_t usable_bytes)
+{
+    struct mw_counters *counters = mw_thread.counters;
+    uint64_t class = mw_count_usable_class(usable_bytes);
+    if (__builtin_expect(class >= counters->freed_classes, 0))
+        mw_count_freed_elsewhere_slow(block, usable_bytes);
+    else
+        mw_counter_add(&counters->freed[class], 1);
+}
 
 /* What a block weighs, whichever way that is known. */
 struct mw_seen {

@@ -120,8 +120,8 @@ static uint32_t intern(const uint64_t *frames, unsigned depth, uint16_t flags)
             return 0;
         struct mw_segment_stack *stack = stack_at(number);
         stack->hash = hash;
-        stack->depth = (uint16_t)depth;
-        stack->flags = flags;
+        stack->depth = (uint16_t)depth; /* before the flags: one of the two is not 0 once it is known (next_stack) */
+        __atomic_store_n(&stack->flags, depth ? flags : flags | MW_SEGMENT_STACK_TRUNCATED, __ATOMIC_RELEASE);
         memcpy(stack->frames, frames, depth * sizeof *frames);
         mw_modules_note(frames, depth);
         number = publish(number, bucket, first);
@@ -377,7 +377,7 @@ uint32_t mw_profile_number(const void *block, uint64_t tail)
     return number;
 }
 
-/* ---- history ---- */
+/* ---- all stacks, one behind the other; their histories ---- */
 
 static uint32_t live_kib(const struct mw_segment_stack *stack)
 {
@@ -388,35 +388,74 @@ static uint32_t live_kib(const struct mw_segment_stack *stack)
 }
 
 /* Half of the points go, every second one, so that the rest lie twice as far apart. */
-static unsigned thin(uint32_t *points)
+static void thin(uint32_t *points)
 {
     for (unsigned i = 0; i < MW_SEGMENT_HISTORY / 2; i++)
         points[i] = points[2 * i + 1];
-    return MW_SEGMENT_HISTORY / 2;
+}
+
+/* The one that lies behind this one in the section; 0: none, or this one is just being written. */
+static uint64_t next_stack(uint64_t number)
+{
+    const struct mw_segment_stack *stack = stack_at((uint32_t)number);
+    uint16_t flags = __atomic_load_n(&stack->flags, __ATOMIC_ACQUIRE);
+    uint16_t depth = __atomic_load_n(&stack->depth, __ATOMIC_RELAXED);
+    return depth || flags ? number + MW_SEGMENT_STACK_WORDS(depth) : 0;
+}
+
+static uint64_t stacks_used(void)
+{
+    return __atomic_load_n(&mw_store.header->stacks_used, __ATOMIC_ACQUIRE);
+}
+
+/* For those behind one that is being written the next time is soon enough. */
+static void note_live(unsigned at, bool is_full)
+{
+    uint64_t used = stacks_used();
+    uint64_t next;
+    for (uint64_t number = MW_SEGMENT_FIRST_STACK; number < used; number = next) {
+        struct mw_segment_stack *stack = stack_at((uint32_t)number);
+        next = next_stack(number);
+        if (!next)
+            return;
+        if (is_full)
+            thin(stack->history_kib);
+        stack->history_kib[at] = live_kib(stack);
+    }
+}
+
+/* What another thread had taken room for and not begun to write: zeros, up to the next stack. They become one that
+ * nobody refers to. */
+static void bridge_gap(uint64_t number, uint64_t used)
+{
+    uint64_t end = number + MW_SEGMENT_STACK_WORDS(0);
+    while (end < used && !mw_store.stacks[end])
+        end++;
+    struct mw_segment_stack *stack = stack_at((uint32_t)number);
+    stack->depth = (uint16_t)(end - number - MW_SEGMENT_STACK_WORDS(0));
+    stack->flags |= MW_SEGMENT_STACK_TRUNCATED;
+}
+
+void mw_profile_after_fork(void)
+{
+    uint64_t used = stacks_used();
+    for (uint64_t number = MW_SEGMENT_FIRST_STACK; number < used; number = next_stack(number))
+        if (!next_stack(number))
+            bridge_gap(number, used);
 }
 
 void mw_profile_note_history(uint64_t now_ns)
 {
     struct mw_segment_header *header = mw_store.header;
-    uint64_t used = header->history_used;
-    bool is_full = used == MW_SEGMENT_HISTORY;
+    bool is_full = header->history_used == MW_SEGMENT_HISTORY;
     mw_counter_add_shared(&header->history_sequence, 1);
-    for (uint32_t i = 0; i < mw_store.buckets_capacity; i++) {
-        if (!mw_store_is_ready(&mw_store.buckets[i]))
-            continue;
-        uint32_t number = __atomic_load_n(&mw_store.buckets[i], __ATOMIC_ACQUIRE);
-        for (; number; number = stack_at(number)->next) {
-            struct mw_segment_stack *stack = stack_at(number);
-            unsigned at = is_full ? thin(stack->history_kib) : (unsigned)used;
-            stack->history_kib[at] = live_kib(stack);
-        }
-    }
     if (is_full) {
         for (unsigned i = 0; i < MW_SEGMENT_HISTORY / 2; i++)
             header->history_ns[i] = header->history_ns[2 * i + 1];
-        used = MW_SEGMENT_HISTORY / 2;
+        header->history_used = MW_SEGMENT_HISTORY / 2;
     }
-    header->history_ns[used] = now_ns;
-    header->history_used = used + 1;
+    note_live((unsigned)header->history_used, is_full);
+    header->history_ns[header->history_used] = now_ns;
+    header->history_used++;
     mw_counter_add_shared(&header->history_sequence, 1);
 }

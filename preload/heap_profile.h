@@ -87,4 +87,7 @@ void mw_profile_unmapped(uint32_t owner, uint64_t bytes);
 /* The live bytes of every stack, as one more point of their histories. One thread, now and then. */
 void mw_profile_note_history(uint64_t now_ns);
 
+/* In the child of a fork. */
+void mw_profile_after_fork(void);
+
 #endif

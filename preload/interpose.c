@@ -31,9 +31,20 @@ static __attribute__((noinline)) void free_slow(void *block)
         mw_real_free(block);
 }
 
+/* Above another allocator than glibc's. */
+static __attribute__((noinline)) void free_elsewhere(void *block)
+{
+    if (UNLIKELY(!block) || UNLIKELY(mw_bootstrap_owns(block)))
+        return;
+    mw_count_freed_elsewhere(block, mw_real_malloc_usable_size(block));
+    mw_real_free(block);
+}
+
 EXPORT void free(void *block)
 {
-    if (LIKELY(mw_count_freed_fast(block)))
+    if (UNLIKELY(!mw_count_has_header(block)))
+        free_elsewhere(block);
+    else if (LIKELY(mw_count_freed_fast(block)))
         mw_real_free(block);
     else
         free_slow(block);

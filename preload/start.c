@@ -66,6 +66,7 @@ static void after_fork_in_child(void)
     mw_store_after_fork();
     mw_record_event(MW_SEGMENT_FORK, mw_store.header->pid, &parent, 1);
     mw_threads_after_fork();
+    mw_profile_after_fork();
     mw_maps_after_fork_in_child();
     mw_monitor_start_in_child();
 }
