@@ -67,6 +67,11 @@ static inline long mw_sys_pread(int fd, void *buffer, size_t bytes, uint64_t off
     return mw_syscall6(SYS_pread64, fd, (long)buffer, (long)bytes, (long)offset, 0, 0);
 }
 
+static inline long mw_sys_read(int fd, void *buffer, size_t bytes)
+{
+    return mw_syscall6(SYS_read, fd, (long)buffer, (long)bytes, 0, 0, 0);
+}
+
 static inline long mw_sys_write(int fd, const void *buffer, size_t bytes)
 {
     return mw_syscall6(SYS_write, fd, (long)buffer, (long)bytes, 0, 0, 0);
@@ -82,6 +87,12 @@ static inline int mw_sys_fstat(int fd, struct stat *st)
     st->st_ino = 0; /* whoever analyses this does not see what the kernel writes */
     st->st_dev = 0;
     return (int)mw_syscall6(SYS_fstat, fd, (long)st, 0, 0, 0, 0);
+}
+
+static inline int mw_sys_stat(const char *path, struct stat *st)
+{
+    st->st_mode = 0; /* as above */
+    return (int)mw_syscall6(SYS_newfstatat, AT_FDCWD, (long)path, (long)st, 0, 0, 0);
 }
 
 static inline int mw_sys_fcntl(int fd, int command, long argument)
@@ -106,6 +117,26 @@ static inline int mw_sys_poll(struct pollfd *fd, int64_t timeout_ns)
 {
     struct timespec limit = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
     return (int)mw_syscall6(SYS_ppoll, (long)fd, 1, (long)&limit, 0, 0, 0);
+}
+
+static inline int mw_sys_eventfd(unsigned initial, int flags)
+{
+    return (int)mw_syscall6(SYS_eventfd2, initial, flags, 0, 0, 0, 0);
+}
+
+static inline int mw_sys_socket(int family, int type)
+{
+    return (int)mw_syscall6(SYS_socket, family, type, 0, 0, 0, 0);
+}
+
+static inline int mw_sys_connect(int fd, const void *address, size_t bytes)
+{
+    return (int)mw_syscall6(SYS_connect, fd, (long)address, (long)bytes, 0, 0, 0);
+}
+
+static inline long mw_sys_send(int fd, const void *buffer, size_t bytes, int flags)
+{
+    return mw_syscall6(SYS_sendto, fd, (long)buffer, (long)bytes, flags, 0, 0);
 }
 
 /* Sleeps until the given CLOCK_MONOTONIC time. */
