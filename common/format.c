@@ -138,16 +138,26 @@ void mw_format_json(struct mw_text *out, const struct mw_identity *who, const st
     mw_text_string(out, "]}\n");
 }
 
+static const struct {
+    const char *key;
+    const char *text; /* % stands for the limit */
+} trim_reasons[] = {
+#define TRIM_REASON(NAME, key, text) [MW_TRIM_##NAME] = {key, text},
+    MW_TRIM_REASONS(TRIM_REASON)
+#undef TRIM_REASON
+};
+
 void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event)
 {
     begin_text(out, who);
-    if (event->limit_bytes) {
-        mw_text_string(out, " past the limit of ");
-        mw_text_size(out, event->limit_bytes);
-        mw_text_string(out, ", trim: ");
-    } else {
-        mw_text_string(out, " trim asked for: ");
+    mw_text_char(out, ' ');
+    for (const char *c = trim_reasons[event->reason].text; *c; c++) {
+        if (*c == '%')
+            mw_text_size(out, event->limit_bytes);
+        else
+            mw_text_char(out, *c);
     }
+    mw_text_string(out, ": ");
     mw_text_size(out, event->returned_bytes);
     mw_text_string(out, " came back in ");
     mw_text_duration(out, event->pause_ns);
@@ -163,13 +173,12 @@ void mw_format_trim_json(struct mw_text *out, const struct mw_identity *who, con
     const struct {
         const char *key;
         uint64_t value;
-    } members[] = {{"Limit", event->limit_bytes},
-                   {"Returned", event->returned_bytes},
-                   {"PauseNs", event->pause_ns},
-                   {"RSSBefore", event->rss_before_bytes},
-                   {"RSSAfter", event->rss_after_bytes}};
+    } members[] = {
+        {"Thread", event->thread},    {"Limit", event->limit_bytes},          {"Returned", event->returned_bytes},
+        {"PauseNs", event->pause_ns}, {"RSSBefore", event->rss_before_bytes}, {"RSSAfter", event->rss_after_bytes}};
     begin_json(out, who);
-    mw_text_string(out, ",\"Event\":\"trim\"");
+    mw_text_string(out, ",\"Event\":\"trim\",\"Reason\":");
+    mw_text_json_string(out, trim_reasons[event->reason].key);
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         mw_text_string(out, ",\"");
         mw_text_string(out, members[i].key);

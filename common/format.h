@@ -26,17 +26,34 @@ void mw_format_text(struct mw_text *out, const struct mw_identity *who, const st
  * used) and BySize (the classes that were used). */
 void mw_format_json(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);
 
+/* Why memory was asked back. X(NAME, key, text) */
+#define MW_TRIM_REASONS(X)                                                                                             \
+    X(FORCED, "forced", "trim asked for")                                                                              \
+    X(PERCENT, "percent", "much is free, trim")                                                                        \
+    X(QUIET, "quiet", "quiet, trim")                                                                                   \
+    X(LIMIT, "limit", "past the limit of %, trim")                                                                     \
+    X(PRESSURE, "pressure", "memory is short, trim")                                                                   \
+    X(HARD_LIMIT, "hard limit", "at the hard limit of %, trim")
+
+enum mw_trim_reason {
+#define MW_TRIM_REASON_ENUM(NAME, key, text) MW_TRIM_##NAME,
+    MW_TRIM_REASONS(MW_TRIM_REASON_ENUM)
+#undef MW_TRIM_REASON_ENUM
+        MW_TRIM_REASON_COUNT
+};
+
 /* One time that memory was asked back. */
 struct mw_trim_event {
-    uint64_t limit_bytes; /* that usage had passed; 0: the program asked for it */
+    enum mw_trim_reason reason;
+    uint32_t thread;      /* that has done it; 0: not known */
+    uint64_t limit_bytes; /* that usage had passed or reached; 0: it was not for a limit */
     uint64_t rss_before_bytes;
     uint64_t rss_after_bytes;
     uint64_t returned_bytes;
     uint64_t pause_ns;
 };
 
-/* "memwatch[1234]: trim: …
-", and the same as a JSON object with Event = "trim". */
+/* "memwatch[1234]: … trim: …\n", and the same as a JSON object with Event = "trim". */
 void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event);
 void mw_format_trim_json(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event);
 

@@ -24,11 +24,14 @@
     X(DIR,      directory,   directory, "/dev/shm", "the path of a directory",                           "where the segment stands, in memwatch-UID/") \
     X(KEEP,     keep,        flag,     "no",     "yes or no",                                            "leave the segment there also when the program ends by itself") \
     X(RUN,      run,         name,     "",       "a name of up to 63 characters",                        "what memwatch-run calls all that it has started together") \
-    X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
+    X(TRIM_PERCENT, trim_percent, percent, "50", "a number of per cent from 0 to 100000, or off",        "as GOGC: memory is asked back when the allocator holds more than this share of what is live, and when the program goes quiet") \
+    X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "as GOMEMLIMIT: usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
 /* clang-format on */
 
 #define MW_SHORTEST_INTERVAL_NS UINT64_C(10000000)
 #define MW_LONGEST_INTERVAL_NS  (24 * 3600 * UINT64_C(1000000000))
+
+#define MW_LARGEST_PERCENT 100000
 
 enum mw_monitor_kind { MW_MONITOR_AUTO, MW_MONITOR_THREAD, MW_MONITOR_OFF };
 
@@ -52,6 +55,7 @@ typedef const char *mw_option_directory; /* points into the environment */
 typedef bool mw_option_flag;
 typedef const char *mw_option_name; /* points into the environment */
 typedef struct mw_amount mw_option_amount;
+typedef int mw_option_percent; /* below 0: off */
 
 struct mw_options {
 #define MW_OPTION_MEMBER(NAME, member, type, fallback, accepted, help) mw_option_##type member;

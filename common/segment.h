@@ -143,7 +143,9 @@ enum mw_segment_request {
 #define MW_SEGMENT_EVENTS_LIST(X)                                                                                      \
     X(START, "start", "")                                                                                              \
     X(FORK, "forked", "parent's pid")                                                                                  \
-    X(TRIM, "trim", "limit_bytes (0: asked for), rss_before_bytes, rss_after_bytes, returned_bytes, pause_ns")         \
+    X(TRIM, "trim",                                                                                                    \
+      "limit_bytes (0: not for a limit), rss_before_bytes, rss_after_bytes, returned_bytes, pause_ns, reason "         \
+      "(format.h)")                                                                                                    \
     X(PRESSURE, "pressure", "parts per million, of the last 10 s, in which some task waited for memory")               \
     X(NEAR_LIMIT, "near the limit", "usage_bytes, limit_bytes")                                                        \
     X(SET_LIMIT, "limit set", "limit_bytes")                                                                           \

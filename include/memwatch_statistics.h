@@ -32,7 +32,7 @@
     X(uint64_t, StackInuse,       gauge,   bytes,   "the same as StackSys") \
     X(uint64_t, StackSys,         gauge,   bytes,   "the main thread's stack (VmStk) and the other threads' at the default size (an estimate)") \
     X(uint64_t, OtherSys,         gauge,   bytes,   "the rest of Sys: static data, the program's own private writable mmaps, memwatch itself") \
-    X(uint64_t, NextTrim,         gauge,   bytes,   "usage past which the allocator is asked to return memory; 0: no limit is known") \
+    X(uint64_t, NextTrim,         gauge,   bytes,   "usage past which a trim would come, as things are (percent or limit, whichever is sooner); 0: none would") \
     X(uint64_t, LastTrim,         gauge,   unix_ns, "when the last trim ended; 0: never") \
     X(uint64_t, PauseTotalNs,     counter, ns,      "time spent in trims") \
     X(uint64_t, NumTrim,          counter, count,   "trims done") \

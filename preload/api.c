@@ -5,6 +5,7 @@
 #include "memwatch.h"
 
 #include "memory_limit.h"
+#include "monitor.h"
 #include "readings.h"
 #include "trim.h"
 
@@ -25,9 +26,9 @@ EXPORT int memwatch_v1_read_stats(struct memwatch_stats *stats, size_t stats_byt
 EXPORT int64_t memwatch_v1_trim(void)
 {
     struct mw_trim_event event;
-    int saved = errno;
-    int error = mw_trim(true, &event);
-    errno = saved;
+    int error = mw_trim(MW_TRIM_FORCED, 0, &event);
+    if (!error)
+        mw_monitor_tell(&event);
     return error ? error : (int64_t)event.returned_bytes;
 }
 
@@ -36,7 +37,10 @@ EXPORT int64_t memwatch_v1_set_memory_limit(int64_t limit_bytes)
     struct memwatch_stats now;
     struct mw_probe probe = {0};
     mw_readings_take(&probe, &now);
-    if (limit_bytes >= 0)
+    uint64_t before = mw_memory_limit_now(&now, probe.rss_anon_bytes).limit_bytes;
+    if (limit_bytes >= 0) {
         mw_memory_limit_set(limit_bytes);
-    return now.NextTrim && now.NextTrim <= INT64_MAX ? (int64_t)now.NextTrim : INT64_MAX;
+        mw_monitor_wake();
+    }
+    return before && before <= INT64_MAX ? (int64_t)before : INT64_MAX;
 }

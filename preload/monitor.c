@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
 
 #include "counters.h"
@@ -13,18 +12,17 @@
 #include "limiter.h"
 #include "memory_limit.h"
 #include "output.h"
+#include "ownthread.h"
 #include "rawthread.h"
 #include "readings.h"
+#include "reclaimer.h"
 #include "record.h"
 #include "sampler.h"
 #include "store.h"
 #include "syscall.h"
 #include "trim.h"
 
-#define STACK_BYTES     ((size_t)256 * 1024)
 #define LONGEST_STEP_NS UINT64_C(1000000000) /* the limit is looked at this often, however seldom a line is printed */
-#define LOOK_OFTEN_NS   UINT64_C(1000000000) /* for so long after a trim was asked for … */
-#define LOOK_STEP_NS    UINT64_C(10000000)   /* … it is looked for this often */
 #define GIVE_UP_TRIM_NS UINT64_C(2000000000) /* nobody has come by to do a trim that the agent waits for */
 #define CGROUP_STEPS    60                   /* how often to see whether the process was moved */
 
@@ -38,21 +36,24 @@ static struct {
     char comm[MW_COMM_BYTES];
     uint64_t drops;
     uint64_t seccomp_at_start;
-    size_t stack_bytes;
     bool is_running;
     bool is_raw; /* a thread that libc does not know of */
     struct mw_raw_thread raw;
+    struct mw_own_thread own; /* or one that it does */
     bool stopping;
+    bool was_reclaimer_there;  /* before a pause */
+    struct mw_trim_event told; /* of a trim that the program has done by itself */
+    bool is_telling;
+    bool is_told;
     uint64_t interval_ns;
     int store_error; /* why there is no file for the segment, or 0 */
     uint32_t seen;   /* of the segment's control word */
     struct mw_trim_asked {
         bool pending;
-        bool is_controls; /* the agent has asked, not the limit */
+        bool is_controls; /* the agent has asked, not the limiter */
         uint64_t since_ns;
-        uint64_t rss_before_bytes;
-        enum mw_limiter_reason reason;
-        struct mw_limiter_readings readings;
+        enum mw_limiter_reason reason; /* NONE: the agent's */
+        struct mw_limiter_readings before;
     } request;
     bool said_uncounted;
     bool said_unknown_allocator;
@@ -94,6 +95,12 @@ static void note_once(bool *said, const char *note)
     PRINT(note_, note);
 }
 
+/* What the monitor sleeps on: it changes with all that there is for it. */
+static uint32_t *asked_word(void)
+{
+    return &mw_store.control->asked;
+}
+
 /* To the agent, who waits for it. */
 static void answer(int64_t result)
 {
@@ -102,72 +109,88 @@ static void answer(int64_t result)
     mw_syscall6(SYS_futex, (long)&mw_store.control->answered, FUTEX_WAKE, INT_MAX, 0, 0, 0);
 }
 
-/* Tells of a trim; one for the limit is the limiter's to learn from. */
-static void trimmed(const struct mw_trim_asked *asked, struct mw_trim_event event)
+static struct mw_limiter_readings limiter_readings(void)
 {
-    if (!asked->is_controls) {
-        struct mw_limiter_readings after = asked->readings;
-        uint64_t returned = event.returned_bytes;
-        after.resident_bytes -= returned < after.resident_bytes ? returned : after.resident_bytes;
-        after.usage_bytes -= returned < after.usage_bytes ? returned : after.usage_bytes;
-        mw_limiter_trimmed(&monitor.limiter, asked->reason, &asked->readings, &after, event.pause_ns,
-                           mw_clock_ns(CLOCK_MONOTONIC));
-        event.limit_bytes = asked->readings.limit_bytes;
-    }
-    const uint64_t values[] = {event.limit_bytes, event.rss_before_bytes, event.rss_after_bytes, event.returned_bytes,
-                               event.pause_ns};
-    mw_record_event(MW_SEGMENT_TRIM, 0, values, sizeof values / sizeof values[0]);
-    PRINT(trim_, &event);
-    if (asked->is_controls) {
-        mw_store.control->pause_ns = event.pause_ns;
-        answer((int64_t)event.returned_bytes);
-    }
+    return mw_memory_limit_now(&monitor.stats, monitor.probe.rss_anon_bytes);
 }
 
-/* Trims, or, where the monitor may not do so itself, asks for it and looks again soon. */
+/* Tells of a trim, the limiter too. */
+static void trimmed(const struct mw_trim_asked *asked, const struct mw_trim_event *event)
+{
+    mw_readings_take(&monitor.probe, &monitor.stats); /* what it has come to */
+    struct mw_limiter_readings after = limiter_readings();
+    mw_limiter_trimmed(&monitor.limiter, asked->reason, &asked->before, &after, event->pause_ns,
+                       mw_clock_ns(CLOCK_MONOTONIC));
+    PRINT(trim_, event);
+}
+
+/* The outcome of a trim that was asked for. */
+static void finish_request(const struct mw_trim_asked *asked, int error, const struct mw_trim_event *event)
+{
+    if (!error)
+        trimmed(asked, event);
+    if (!asked->is_controls)
+        return;
+    mw_store.control->pause_ns = error ? 0 : event->pause_ns;
+    answer(error ? error : (int64_t)event->returned_bytes);
+}
+
+static enum mw_trim_reason reason_of(const struct mw_trim_asked *asked)
+{
+    _Static_assert((int)MW_TRIM_FORCED == (int)MW_LIMITER_NONE && (int)MW_TRIM_PERCENT == (int)MW_LIMITER_PERCENT &&
+                       (int)MW_TRIM_QUIET == (int)MW_LIMITER_QUIET && (int)MW_TRIM_LIMIT == (int)MW_LIMITER_LIMIT &&
+                       (int)MW_TRIM_PRESSURE == (int)MW_LIMITER_PRESSURE,
+                   "whoever asks, it is the same list");
+    return (enum mw_trim_reason)asked->reason;
+}
+
+/* Trims, or, where the monitor may not do so itself, asks for it. */
 static int ask_for_trim(struct mw_trim_asked asked)
 {
     struct mw_trim_event event;
-    int error = monitor.is_raw ? mw_trim_request() : mw_trim(asked.is_controls, &event);
+    uint64_t limit_bytes = asked.reason == MW_LIMITER_LIMIT ? asked.before.limit_bytes : 0;
+    int error = monitor.is_raw ? mw_trim_request(reason_of(&asked), limit_bytes)
+                               : mw_trim(reason_of(&asked), limit_bytes, &event);
     if (error)
         return error;
-    asked.rss_before_bytes = monitor.stats.RSS;
     asked.pending = monitor.is_raw;
     monitor.request = asked;
     if (!monitor.is_raw)
-        trimmed(&asked, event);
+        finish_request(&asked, 0, &event);
     return 0;
 }
 
-static void keep_limit(uint64_t now_ns)
+/* Asks the limiter. Returns when it wants to be asked again. */
+static uint64_t keep_limit(uint64_t now_ns)
 {
-    struct mw_limiter_readings readings = mw_memory_limit_now(&monitor.stats);
-    if (monitor.request.pending)
-        return;
-    enum mw_limiter_reason reason = mw_limiter_step(&monitor.limiter, &readings, now_ns).reason;
-    if (reason == MW_LIMITER_NONE)
-        return;
-    if (ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .reason = reason, .readings = readings}))
+    struct mw_limiter_readings readings = limiter_readings();
+    if (monitor.request.pending) {
+        monitor.request.before = readings; /* nobody has come by yet */
+        return now_ns + LONGEST_STEP_NS;
+    }
+    struct mw_limiter_decision decision = mw_limiter_step(&monitor.limiter, &readings, now_ns);
+    mw_memory_limit_note_next(&readings, decision.next_trim_bytes);
+    if (decision.reason != MW_LIMITER_NONE &&
+        ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .reason = decision.reason, .before = readings}))
         note_once(&monitor.said_unknown_allocator,
-                  "past the limit, but the allocator of this program is not known: it is only watched");
+                  "memory could be asked back, but the allocator of this program is not known: it is only watched");
+    return now_ns + decision.next_look_ns;
 }
 
-/* Looks whether the program has served the request. */
+/* Looks whether the program has served the request, or has trimmed by itself. */
 static void fetch_trim(void)
 {
-    uint64_t pause_ns;
-    if (!monitor.request.pending || !mw_trim_fetch(&pause_ns))
-        return;
-    mw_readings_take(&monitor.probe, &monitor.stats);
-    uint64_t before = monitor.request.rss_before_bytes;
-    uint64_t after = monitor.stats.RSS;
-    struct mw_trim_event event = {.rss_before_bytes = before,
-                                  .rss_after_bytes = after,
-                                  .returned_bytes = before > after ? before - after : 0,
-                                  .pause_ns = pause_ns};
-    monitor.request.pending = false;
-    mw_trim_account_served(monitor.request.is_controls, event.returned_bytes);
-    trimmed(&monitor.request, event);
+    struct mw_trim_event event;
+    int error;
+    if (monitor.request.pending && mw_trim_fetch(&error, &event)) {
+        monitor.request.pending = false;
+        finish_request(&monitor.request, error, &event);
+    }
+    if (__atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE)) {
+        event = monitor.told;
+        __atomic_store_n(&monitor.is_told, false, __ATOMIC_RELEASE);
+        trimmed(&(struct mw_trim_asked){.before = limiter_readings()}, &event);
+    }
 }
 
 /* ---- what the agent asks for ---- */
@@ -191,23 +214,39 @@ static void obey(uint32_t what)
     }
 }
 
+/* Does the agent wait for a trim? */
+static bool owes_answer(void)
+{
+    return monitor.request.pending && monitor.request.is_controls;
+}
+
 /* Looks whether something new is asked. What asks for a trim is answered when that is done, or nobody came to do it. */
 static void look_at_control(uint64_t now_ns)
 {
-    uint32_t asked = __atomic_load_n(&mw_store.control->asked, __ATOMIC_ACQUIRE);
-    if (monitor.request.pending && monitor.request.is_controls && now_ns - monitor.request.since_ns > GIVE_UP_TRIM_NS) {
-        monitor.request.pending = false;
+    uint32_t asked = __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE);
+    if (owes_answer() && now_ns - monitor.request.since_ns > GIVE_UP_TRIM_NS) {
+        monitor.request.is_controls = false; /* it stands, and is served when somebody comes by */
         answer(-EAGAIN);
     }
-    if (asked == monitor.seen || monitor.request.pending)
+    if (asked == monitor.seen || owes_answer())
         return;
     monitor.seen = asked;
     uint32_t what = __atomic_exchange_n(&mw_store.control->what, 0, __ATOMIC_ACQ_REL);
-    obey(what);
     int error = 0;
+    if (!what) { /* the library's own call: what was answered last may not have been read yet */
+        __atomic_store_n(&mw_store.control->answered, asked, __ATOMIC_RELEASE);
+        return;
+    }
+    obey(what);
+    if (what & MW_SEGMENT_ASK_TRIM && monitor.request.pending) { /* the limiter has asked for one already */
+        monitor.request.is_controls = true;
+        monitor.request.since_ns = now_ns;
+        return;
+    }
     if (what & MW_SEGMENT_ASK_TRIM) {
         mw_readings_take(&monitor.probe, &monitor.stats); /* what it has now, not at the last step */
-        error = ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .is_controls = true});
+        error =
+            ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .is_controls = true, .before = limiter_readings()});
         if (!error)
             return;
     }
@@ -220,12 +259,15 @@ static bool is_sandboxed(void)
     return monitor.probe.seccomp != monitor.seccomp_at_start;
 }
 
-/* Reads, prints, keeps the limit. False: it is better to end. */
-static bool step(uint64_t now_ns, bool line_is_due)
+/* Reads. False: it is better to end. */
+static bool look(void)
 {
     mw_readings_take(&monitor.probe, &monitor.stats);
-    if (is_sandboxed() || mw_readings_is_over(&monitor.probe, &monitor.stats))
-        return false;
+    return !is_sandboxed() && !mw_readings_is_over(&monitor.probe, &monitor.stats);
+}
+
+static void record_and_print(uint64_t now_ns, bool line_is_due)
+{
     if (monitor.stats.Mallocs == 0)
         note_once(&monitor.said_uncounted, "this program's allocations do not pass through memwatch (it has a malloc "
                                            "of its own): heap figures are 0, the kernel's go on");
@@ -235,30 +277,29 @@ static bool step(uint64_t now_ns, bool line_is_due)
     mw_record_tick(&monitor.stats, now_ns);
     if (line_is_due)
         PRINT(, &monitor.stats);
-    keep_limit(now_ns);
-    return true;
 }
 
-/* Sleeps until then, or until the agent asks for something. False: the monitor is to stop. */
+/* Is there something that it has not seen yet? */
+static bool has_mail(void)
+{
+    return (!owes_answer() && __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE) != monitor.seen) ||
+           (monitor.request.pending && mw_trim_is_done()) || __atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE);
+}
+
+/* Sleeps until then, or until somebody has something for it. False: the monitor is to stop. */
 static bool sleep_until(uint64_t monotonic_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(monotonic_ns / 1000000000),
                              .tv_nsec = (long)(monotonic_ns % 1000000000)};
-    const uint32_t *asked = &mw_store.control->asked;
     long result = 0;
-    while (!__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE) && result != -ETIMEDOUT &&
-           (__atomic_load_n(asked, __ATOMIC_ACQUIRE) == monitor.seen || monitor.request.pending))
-        result = mw_syscall6(SYS_futex, (long)asked, FUTEX_WAIT_BITSET, __atomic_load_n(asked, __ATOMIC_ACQUIRE),
-                             (long)&until, 0, FUTEX_BITSET_MATCH_ANY);
+    while (!__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE) && result != -ETIMEDOUT) {
+        uint32_t word = __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE);
+        if (has_mail())
+            break;
+        result = mw_syscall6(SYS_futex, (long)asked_word(), FUTEX_WAIT_BITSET, word, (long)&until, 0,
+                             FUTEX_BITSET_MATCH_ANY);
+    }
     return !__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE);
-}
-
-/* When the monitor is to look again: at its next step, or sooner while a trim is under way. */
-static uint64_t next_look_ns(uint64_t next_step_ns)
-{
-    uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    bool is_soon = monitor.request.pending && now_ns - monitor.request.since_ns < LOOK_OFTEN_NS;
-    return is_soon && now_ns + LOOK_STEP_NS < next_step_ns ? now_ns + LOOK_STEP_NS : next_step_ns;
 }
 
 static uint64_t step_of(uint64_t interval_ns)
@@ -266,7 +307,13 @@ static uint64_t step_of(uint64_t interval_ns)
     return interval_ns < LONGEST_STEP_NS ? interval_ns : LONGEST_STEP_NS;
 }
 
-/* The monitor's life, until it is told to stop. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The monitor's life, until it is told to stop. It looks when a step is due, and in between when the limiter wants to
+ * know. */
 static void watch(void)
 {
     uint64_t interval_ns = monitor.interval_ns;
@@ -274,9 +321,10 @@ static void watch(void)
     uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
     uint64_t next_step_ns = start_ns + step_ns;
     uint64_t next_line_ns = start_ns + interval_ns;
+    uint64_t next_look_ns = start_ns;
     uint64_t steps = 0;
     mw_syscall6(SYS_prctl, PR_SET_NAME, (long)"memwatch", 0, 0, 0, 0);
-    while (sleep_until(next_look_ns(next_step_ns))) {
+    while (sleep_until(sooner(next_step_ns, next_look_ns))) {
         uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
         fetch_trim();
         look_at_control(now_ns);
@@ -286,18 +334,23 @@ static void watch(void)
             next_line_ns = now_ns + interval_ns;
             next_step_ns = now_ns + step_ns;
         }
-        if (now_ns < next_step_ns)
+        if (now_ns < sooner(next_step_ns, next_look_ns))
             continue;
-        bool line_is_due = now_ns >= next_line_ns;
-        if (++steps % CGROUP_STEPS == 0)
-            mw_probe_forget_cgroup(&monitor.probe);
-        if (!step(now_ns, line_is_due))
+        if (!look())
             break;
-        /* After a stop or a long trim, go on from here: nobody wants the lines that were missed. */
-        next_step_ns = next_step_ns + 2 * step_ns < now_ns ? now_ns + step_ns : next_step_ns + step_ns;
-        if (line_is_due)
-            next_line_ns = next_line_ns + interval_ns > now_ns ? next_line_ns + interval_ns : now_ns + interval_ns;
+        if (now_ns >= next_step_ns) {
+            bool line_is_due = now_ns >= next_line_ns;
+            if (++steps % CGROUP_STEPS == 0)
+                mw_probe_forget_cgroup(&monitor.probe);
+            record_and_print(now_ns, line_is_due);
+            /* After a stop or a long trim, go on from here: nobody wants the lines that were missed. */
+            next_step_ns = next_step_ns + 2 * step_ns < now_ns ? now_ns + step_ns : next_step_ns + step_ns;
+            if (line_is_due)
+                next_line_ns = next_line_ns + interval_ns > now_ns ? next_line_ns + interval_ns : now_ns + interval_ns;
+        }
+        next_look_ns = keep_limit(now_ns);
     }
+    mw_reclaimer_stop(); /* nobody will ask it any more, and it would keep the process alive */
 }
 
 static void *run_pthread(void *unused)
@@ -319,36 +372,6 @@ static void run_raw(void)
     mw_raw_thread_exit();
 }
 
-static int start_pthread(size_t stack_bytes)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int error = pthread_attr_init(&attributes);
-    if (error)
-        return error;
-    if (stack_bytes)
-        pthread_attr_setstacksize(&attributes, stack_bytes);
-    pthread_attr_getstacksize(&attributes, &monitor.stack_bytes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    error = pthread_create(&thread, &attributes, run_pthread, NULL);
-    pthread_attr_destroy(&attributes);
-    return error;
-}
-
-/* With every signal blocked, which the new thread inherits. */
-static int start_blocked(void)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = start_pthread(STACK_BYTES);
-    if (error == EINVAL)
-        error = start_pthread(0); /* the program's static TLS does not fit into a small stack */
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -error;
-}
-
 static int start(void)
 {
     monitor.probe.held = true;
@@ -356,7 +379,10 @@ static int start(void)
     monitor.seen = mw_store.control->answered;
     if (monitor.is_raw)
         return mw_raw_thread_start(&monitor.raw, run_raw);
-    return start_blocked();
+    int error = mw_own_thread_start(&monitor.own, run_pthread);
+    if (!error)
+        pthread_detach(monitor.own.thread);
+    return error;
 }
 
 int mw_monitor_start(const struct mw_options *options, int store_error)
@@ -371,6 +397,8 @@ int mw_monitor_start(const struct mw_options *options, int store_error)
     monitor.is_raw = options->monitor == MW_MONITOR_AUTO && mw_raw_thread_is_possible();
     int error = start();
     monitor.is_running = !error;
+    if (!error && monitor.is_raw)
+        mw_reclaimer_allow();
     return error ? error : output_error;
 }
 
@@ -380,9 +408,17 @@ void mw_monitor_start_in_child(void)
         return;
     mw_probe_drop(&monitor.probe);
     mw_trim_after_fork();
+    mw_reclaimer_after_fork();
+    monitor.is_told = false;
     monitor.limiter = (struct mw_limiter){0};
     monitor.request.pending = false;
     monitor.is_running = start() == 0;
+}
+
+void mw_monitor_wake(void)
+{
+    __atomic_fetch_add(asked_word(), 1, __ATOMIC_RELEASE);
+    mw_syscall6(SYS_futex, (long)asked_word(), FUTEX_WAKE, INT_MAX, 0, 0, 0);
 }
 
 bool mw_monitor_pause(void)
@@ -391,26 +427,48 @@ bool mw_monitor_pause(void)
         return false;
     monitor.is_running = false;
     __atomic_store_n(&monitor.stopping, true, __ATOMIC_RELEASE);
-    __atomic_fetch_add(&mw_store.control->asked, 1, __ATOMIC_RELEASE); /* nothing, but it does not sleep then */
-    mw_syscall6(SYS_futex, (long)&mw_store.control->asked, FUTEX_WAKE, INT_MAX, 0, 0, 0);
+    mw_monitor_wake();
     mw_raw_thread_wait(&monitor.raw);
+    monitor.was_reclaimer_there = mw_reclaimer_pause();
     return true;
 }
 
 void mw_monitor_resume(bool paused)
 {
-    if (paused)
-        monitor.is_running = start() == 0;
+    if (!paused)
+        return;
+    monitor.is_running = start() == 0;
+    if (monitor.was_reclaimer_there)
+        mw_reclaimer_start();
+}
+
+void mw_monitor_tell(const struct mw_trim_event *event)
+{
+    bool expected = false;
+    if (!monitor.is_running ||
+        !__atomic_compare_exchange_n(&monitor.is_telling, &expected, true, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return;
+    if (!__atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE)) {
+        monitor.told = *event;
+        __atomic_store_n(&monitor.is_told, true, __ATOMIC_RELEASE);
+    }
+    __atomic_store_n(&monitor.is_telling, false, __ATOMIC_RELEASE);
+    mw_monitor_wake();
+}
+
+bool mw_monitor_asks(void)
+{
+    return monitor.is_running && monitor.is_raw;
 }
 
 unsigned mw_monitor_threads(void)
 {
-    return monitor.is_running ? 1 : 0;
+    return (monitor.is_running ? 1U : 0U) + (mw_reclaimer_is_there() ? 1U : 0U);
 }
 
 uint64_t mw_monitor_stack_bytes(void)
 {
-    return monitor.is_raw ? mw_raw_thread_bytes() : monitor.stack_bytes;
+    return monitor.is_raw ? mw_raw_thread_bytes() : monitor.own.stack_bytes;
 }
 
 uint64_t mw_monitor_drops(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The thread that prints a line once an interval and trims past the limit. It blocks every signal, is named
+ * The thread that prints a line once an interval and has memory asked back. It blocks every signal, is named
  * `memwatch`, keeps no lock that the program could wait for, and ends with the process.
  */
 #ifndef MW_MONITOR_H
@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "format.h"
 #include "options.h"
 
 /* Starts it, as the options say. They stay the caller's. store_error: why the segment has no file, or 0. Where no
@@ -23,7 +24,17 @@ void mw_monitor_start_in_child(void);
 bool mw_monitor_pause(void);
 void mw_monitor_resume(bool paused);
 
-/* How many of the process's threads are ours: 0 or 1. Any thread. */
+/* Is there one that may ask the program's threads to trim, because it must not call the allocator? Any thread,
+ * async-signal-safe. */
+bool mw_monitor_asks(void);
+
+/* It is to look up: a trim that it has asked for is done, or a limit is set. Any thread. */
+void mw_monitor_wake(void);
+
+/* The program has trimmed by itself: it is to print that. Where several do at once, only of one. Any thread. */
+void mw_monitor_tell(const struct mw_trim_event *event);
+
+/* How many of the process's threads are ours. Any thread. */
 unsigned mw_monitor_threads(void);
 uint64_t mw_monitor_stack_bytes(void);
 

@@ -8,6 +8,7 @@
 #include "maps.h"
 #include "monitor.h"
 #include "real.h"
+#include "reclaimer.h"
 #include "store.h"
 #include "threads.h"
 #include "trim.h"
@@ -71,7 +72,7 @@ static void take_sys(struct memwatch_stats *stats, const struct mw_proc_status *
     stats->StackInuse = stats->StackSys;
     uint64_t rest = stats->Sys - stats->StackSys;
     uint64_t heap = less(rest, mw_real_surveyed.static_data_bytes + maps.data_bytes + mw_monitor_stack_bytes() +
-                                   mw_store_private_bytes());
+                                   mw_reclaimer_stack_bytes() + mw_store_private_bytes());
     stats->HeapSys = least(heap > stats->Alloc ? heap : stats->Alloc, rest);
     stats->OtherSys = rest - stats->HeapSys;
     stats->HeapIdle = less(stats->HeapSys, stats->HeapInuse);
@@ -89,6 +90,7 @@ static void take_status(struct mw_probe *probe, struct memwatch_stats *stats)
         text[0] = '\0';
     mw_proc_status_parse(text, &status);
     probe->seccomp = status.seccomp;
+    probe->rss_anon_bytes = status.rss_anon_bytes;
     stats->RSS = status.vm_rss_bytes;
     stats->PeakRSS = status.vm_hwm_bytes;
     stats->Swap = status.vm_swap_bytes;
@@ -146,7 +148,7 @@ void mw_readings_take(struct mw_probe *probe, struct memwatch_stats *stats)
     take_status(probe, stats);
     take_cgroup(probe, stats);
     mw_trim_read(stats);
-    stats->NextTrim = mw_memory_limit_now(stats).limit_bytes;
+    stats->NextTrim = mw_memory_limit_next();
     stats->OutputDrops = mw_monitor_drops();
 }
 

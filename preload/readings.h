@@ -23,6 +23,7 @@ struct mw_probe {
     struct mw_held_file comm;
     struct mw_held_file leader; /* the status of the process's first thread */
     uint64_t seccomp;           /* the mode of the reading thread at the last reading; held probes only */
+    uint64_t rss_anon_bytes;    /* at the last reading: what of RSS is neither file nor shared memory */
 };
 
 /* Fills *stats. Needs about 16 KiB of stack; no lock of the program's, no allocation; errno is left

@@ -108,7 +108,7 @@ __attribute__((constructor)) static void start(void)
     mw_count_read_environment(environ);
     start_profile();
     mw_threads_start();
-    mw_memory_limit_start(options.limit);
+    mw_memory_limit_start(&options);
     mw_readings_start();
     mw_record_event(MW_SEGMENT_START, mw_store.header->pid, NULL, 0);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

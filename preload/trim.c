@@ -3,11 +3,16 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <unistd.h>
 
 #include "counters.h"
 #include "fileio.h"
+#include "monitor.h"
 #include "real.h"
+#include "reclaimer.h"
+#include "record.h"
 #include "syscall.h"
 #include "threads.h"
 
@@ -129,35 +134,40 @@ static int trim_now(uint64_t *pause_ns)
     return 0;
 }
 
-void mw_trim_account_served(bool forced, uint64_t bytes)
-{
-    if (forced)
-        mw_counter_add_shared(&account.forced, 1);
-    mw_counter_add_shared(&account.released_bytes, bytes);
-}
-
-int mw_trim(bool forced, struct mw_trim_event *event)
+int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_event *event)
 {
     uint64_t pause_ns;
     uint64_t before = rss_bytes();
     int error = trim_now(&pause_ns);
     if (error)
         return error;
-    if (forced)
-        mw_counter_add_shared(&account.forced, 1);
     uint64_t after = rss_bytes();
     *event = (struct mw_trim_event){
+        .reason = reason,
+        .thread = (uint32_t)mw_syscall6(SYS_gettid, 0, 0, 0, 0, 0, 0),
+        .limit_bytes = limit_bytes,
         .rss_before_bytes = before,
         .rss_after_bytes = after,
         .returned_bytes = before > after ? before - after : 0,
         .pause_ns = pause_ns,
     };
+    if (reason == MW_TRIM_FORCED)
+        mw_counter_add_shared(&account.forced, 1);
     mw_counter_add_shared(&account.released_bytes, event->returned_bytes);
+    const uint64_t values[] = {limit_bytes, before, after, event->returned_bytes, pause_ns, reason};
+    mw_record_event(MW_SEGMENT_TRIM, event->thread, values, sizeof values / sizeof values[0]);
     return 0;
 }
 
 int mw_trim_request_state = MW_TRIM_IDLE;
-static uint64_t served_pause_ns; /* the server's until DONE, then the monitor's */
+
+/* The asker's until the state says that it is asked, the server's until it says that it is done, then the asker's. */
+static struct {
+    enum mw_trim_reason reason;
+    uint64_t limit_bytes;
+    int error;
+    struct mw_trim_event event;
+} request;
 
 /* Moves the state on; false: somebody else has. */
 static bool move_on(int from, int to)
@@ -165,29 +175,70 @@ static bool move_on(int from, int to)
     return __atomic_compare_exchange_n(&mw_trim_request_state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-int mw_trim_request(void)
+/* What the reclaimer sleeps on: it changes with each request, and each time that it is to look up. */
+static uint32_t calls;
+
+void mw_trim_wake(void)
+{
+    __atomic_fetch_add(&calls, 1, __ATOMIC_RELEASE);
+    mw_syscall6(SYS_futex, (long)&calls, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
+}
+
+void mw_trim_wait(const bool *is_stopping)
+{
+    uint32_t seen = __atomic_load_n(&calls, __ATOMIC_ACQUIRE);
+    int state = __atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE);
+    if (state != MW_TRIM_ASSIGNED && state != MW_TRIM_REQUESTED && !__atomic_load_n(is_stopping, __ATOMIC_ACQUIRE))
+        mw_syscall6(SYS_futex, (long)&calls, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0);
+}
+
+int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes)
 {
     const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE];
     if (!choose(chosen))
         return -ENOTSUP;
     move_on(MW_TRIM_DONE, MW_TRIM_IDLE); /* of a request that nobody waits for any more */
-    move_on(MW_TRIM_IDLE, MW_TRIM_REQUESTED);
+    if (__atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE) != MW_TRIM_IDLE)
+        return 0;
+    request.reason = reason;
+    request.limit_bytes = limit_bytes;
+    if (move_on(MW_TRIM_IDLE, mw_reclaimer_is_there() ? MW_TRIM_ASSIGNED : MW_TRIM_REQUESTED))
+        mw_trim_wake();
     return 0;
+}
+
+static void serve(void)
+{
+    request.error = mw_trim(request.reason, request.limit_bytes, &request.event);
+    move_on(MW_TRIM_RUNNING, MW_TRIM_DONE);
+    mw_monitor_wake();
 }
 
 void mw_trim_serve_request(void)
 {
-    if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING)) {
-        trim_now(&served_pause_ns); /* what fails brings nothing, and that is seen */
-        move_on(MW_TRIM_RUNNING, MW_TRIM_DONE);
-    }
+    if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING))
+        serve();
 }
 
-bool mw_trim_fetch(uint64_t *pause_ns)
+bool mw_trim_serve_assigned(void)
 {
-    if (__atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE) != MW_TRIM_DONE)
+    bool is_asked = move_on(MW_TRIM_ASSIGNED, MW_TRIM_RUNNING) || move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING);
+    if (is_asked)
+        serve();
+    return is_asked;
+}
+
+bool mw_trim_is_done(void)
+{
+    return __atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE) == MW_TRIM_DONE;
+}
+
+bool mw_trim_fetch(int *error, struct mw_trim_event *event)
+{
+    if (!mw_trim_is_done())
         return false;
-    *pause_ns = served_pause_ns;
+    *error = request.error;
+    *event = request.event;
     return move_on(MW_TRIM_DONE, MW_TRIM_IDLE);
 }
 

@@ -16,11 +16,11 @@
  * the program did. Takes the loader's lock. */
 void mw_trim_start(void);
 
-/* Trims, on the calling thread; takes the allocator's locks. forced: the program has asked for it. Where no allocation
- * passes through us, it is the allocator beside us that is asked.
- * Returns 0 and fills *event, or -ENOTSUP: the allocator is not one that we know how to ask. Any thread of libc's;
- * errno is left alone. */
-int mw_trim(bool forced, struct mw_trim_event *event);
+/* Trims, on the calling thread, and tells of it (the segment's events); takes the allocator's locks. Where no
+ * allocation passes through us, it is the allocator beside us that is asked. limit_bytes: for which, or 0. Returns 0
+ * and fills *event, or -ENOTSUP: the allocator is not one that we know how to ask. Any thread of libc's; errno is left
+ * alone. */
+int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_event *event);
 
 /* What the allocators said of themselves after the last trim: fills that many of `out`, none before the first. Each
  * figure is whole, but while a trim is under way they may be of two. Any thread, async-signal-safe. */
@@ -33,26 +33,36 @@ unsigned mw_trim_figures(struct mw_trim_figures out[MW_ALLOCATORS_AT_ONCE]);
 /* The allocator that the program's calls go to; its kind is NULL where it is not one that we know. */
 const struct mw_allocator *mw_trim_beneath(void);
 
-/* A trim by request: the monitor may not call the allocator, so it asks, a thread of the program serves when it comes
- * by the slow path of malloc or free, and the monitor fetches the result. */
+/* A trim by request: the monitor may not call the allocator, so it asks. The reclaimer's thread serves, or, in a
+ * program of one thread, that one when it comes by the slow path of malloc or free, or sleeps (idle.h). Then the
+ * monitor fetches the result. */
 
 #pragma GCC visibility push(hidden) /* or the compiler would look for it in the global offset table */
 extern int mw_trim_request_state;
 #pragma GCC visibility pop
-enum { MW_TRIM_IDLE, MW_TRIM_REQUESTED, MW_TRIM_RUNNING, MW_TRIM_DONE };
+enum {
+    MW_TRIM_IDLE,
+    MW_TRIM_REQUESTED, /* of whoever comes by */
+    MW_TRIM_ASSIGNED,  /* to the reclaimer */
+    MW_TRIM_RUNNING,
+    MW_TRIM_DONE
+};
 
 /* -ENOTSUP as above; 0 also where a request stands already. Calls nothing of libc's. */
-int mw_trim_request(void);
+int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes);
 
-/* True once a request is served: *pause_ns is what it took. What came back is for the caller to measure and to
- * account. */
-bool mw_trim_fetch(uint64_t *pause_ns);
-void mw_trim_account_served(bool forced, uint64_t bytes);
+/* True once a request is served: 0 or the error that mw_trim has returned, and its event. */
+bool mw_trim_is_done(void);
+bool mw_trim_fetch(int *error, struct mw_trim_event *event);
 
 /* In the child of a fork: forgets the request. */
 void mw_trim_after_fork(void);
 
+/* Serves a request, if there is one. The reclaimer serves those that are its own, too, and waits for them. */
 void mw_trim_serve_request(void);
+bool mw_trim_serve_assigned(void);
+void mw_trim_wait(const bool *is_stopping);
+void mw_trim_wake(void);
 
 /* On a slow path, holding nothing. errno is left alone. */
 static inline void mw_trim_serve(void)

@@ -15,7 +15,7 @@ PYTHON = shutil.which("python3", path="/usr/bin:/bin")
 MIB = 1 << 20
 
 # That nothing comes back but by the purge.
-STILL = {"PYTHONMALLOC": "malloc", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1",
+STILL = {"MEMWATCH_TRIM_PERCENT": "off", "PYTHONMALLOC": "malloc", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1",
          "TCMALLOC_RELEASE_RATE": "0", "MIMALLOC_DECOMMIT_DELAY": str(3600000), "MIMALLOC_SEGMENT_DECOMMIT_DELAY": str(3600000)}
 
 ALLOCATORS = {  # what is to be preloaded beneath, by name

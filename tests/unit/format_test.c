@@ -340,15 +340,18 @@ static void the_longest_text_lines_fit(void **state)
 {
     const struct memwatch_stats stats = largest_stats();
     const struct mw_identity who = longest_identity();
-    const struct mw_trim_event event = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     char buffer[MW_TEXT_LINE_BYTES];
     struct mw_text line = MW_TEXT(buffer);
     (void)state;
     mw_format_text(&line, &who, &stats);
     check_line(&line);
-    line = MW_TEXT(buffer);
-    mw_format_trim_text(&line, &who, &event);
-    check_line(&line);
+    for (unsigned reason = 0; reason < MW_TRIM_REASON_COUNT; reason++) {
+        const struct mw_trim_event event = {
+            (enum mw_trim_reason)reason, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+        line = MW_TEXT(buffer);
+        mw_format_trim_text(&line, &who, &event);
+        check_line(&line);
+    }
 }
 
 /* Where each label stands. */
@@ -393,7 +396,9 @@ static void columns_are_aligned_from_line_to_line(void **state)
 
 /* ---- what is said besides ---- */
 
-static const struct mw_trim_event event = {.limit_bytes = 64 * MIB,
+static const struct mw_trim_event event = {.reason = MW_TRIM_LIMIT,
+                                           .thread = 1235,
+                                           .limit_bytes = 64 * MIB,
                                            .rss_before_bytes = 70 * MIB,
                                            .rss_after_bytes = 40 * MIB,
                                            .returned_bytes = 30 * MIB,
@@ -410,6 +415,7 @@ static void a_trim_is_told_in_text(void **state)
     for (size_t i = 0; i < COUNT(parts); i++)
         CHECK_HAS("trim", buffer, parts[i]);
     struct mw_trim_event forced = event;
+    forced.reason = MW_TRIM_FORCED;
     forced.limit_bytes = 0;
     line = MW_TEXT(buffer);
     mw_format_trim_text(&line, &someone, &forced);
@@ -426,6 +432,8 @@ static void a_trim_is_told_in_json(void **state)
     check_line(&line);
     assert_true(json_is_valid(buffer));
     check_string(buffer, "Event", "trim");
+    check_string(buffer, "Reason", "limit");
+    check_u64(buffer, "Thread", 1235);
     check_string(buffer, "Time", "2023-11-14T22:13:20.123Z");
     check_u64(buffer, "Pid", 1234);
     check_u64(buffer, "Limit", 64 * MIB);
