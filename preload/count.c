@@ -9,6 +9,7 @@
 #include "bootstrap.h"
 #include "count_exact.h"
 #include "good_size.h"
+#include "headroom.h"
 #include "heap_profile.h"
 #include "real.h"
 #include "trim.h"
@@ -158,6 +159,7 @@ static inline __attribute__((always_inline)) void *sample(void *block, struct mw
 static inline __attribute__((always_inline)) void *count_allocated(void *block, struct mw_asked asked,
                                                                    struct mw_seen seen, uint64_t weight, bool is_below)
 {
+    mw_headroom_take(seen.usable_bytes < HEADER_GRANT && !is_exact ? HEADER_GRANT : seen.usable_bytes);
     if (is_exact && LIKELY(has_room(seen, asked.size)) && LIKELY(mw_exact_allocated(block, seen.usable_bytes))) {
         mw_trim_serve();
         return block;
@@ -189,6 +191,7 @@ void *mw_count_allocated_slow(void *block, struct mw_asked asked)
     if (UNLIKELY(!is_common) || UNLIKELY(!mw_threads_renew_grant(counters)))
         return count_allocated_slowly(block, asked);
     mw_counter_add(&counters->allocated[mw_header_class(header)], 1);
+    mw_headroom_take(HEADER_GRANT);
     mw_trim_serve();
     return block;
 }

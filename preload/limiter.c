@@ -53,6 +53,8 @@
 #define LONGEST_LOOK_NS  (1 * S)
 #define LOOKS_AHEAD      4       /* so many fit in until usage is there, going on as it does */
 #define GROWTH_HELD_NS   (1 * S) /* a growth is believed in for about so long after it has stopped */
+#define LEAST_LOOK_BYTES (256 * KIB)
+#define URGENT_NS        (100 * MS) /* a trim of a large heap takes that long, on a busy machine */
 
 static uint64_t less(uint64_t a, uint64_t b)
 {
@@ -270,6 +272,22 @@ static uint64_t next_look_ns(const struct mw_limiter *limiter, const struct mw_l
     return most((uint64_t)(look_ns / limiter->growth_bytes_per_ns), SHORTEST_LOOK_NS);
 }
 
+/* Time does not tell how soon that is: a program that has been calm may fill what is left between two looks. */
+static uint64_t look_after_bytes(const struct mw_limiter_readings *readings)
+{
+    uint64_t bound = readings->usage_bytes > readings->limit_bytes ? readings->ceiling_bytes : readings->limit_bytes;
+    if (!readings->limit_bytes || !bound)
+        return UINT64_MAX;
+    return most(less(bound, readings->usage_bytes) / LOOKS_AHEAD, LEAST_LOOK_BYTES);
+}
+
+static bool is_urgent(const struct mw_limiter *limiter, const struct mw_limiter_readings *readings)
+{
+    uint64_t margin_bytes = less(readings->ceiling_bytes, readings->usage_bytes);
+    return readings->ceiling_bytes && (margin_bytes < less(readings->ceiling_bytes, readings->limit_bytes) / 2 ||
+                                       (double)margin_bytes < limiter->growth_bytes_per_ns * URGENT_NS);
+}
+
 static uint64_t next_trim_bytes(const struct mw_limiter *limiter, const struct mw_limiter_readings *readings)
 {
     uint64_t stays = sum(readings->live_bytes, limiter->kept_bytes);
@@ -295,9 +313,12 @@ struct mw_limiter_decision mw_limiter_step(struct mw_limiter *limiter, const str
     see_quiet(limiter, readings, now_ns);
     limiter->has_looked = true;
     limiter->usage_bytes = readings->usage_bytes;
+    enum mw_limiter_reason reason = reason_to_trim(limiter, readings, &view, now_ns);
     return (struct mw_limiter_decision){
-        .reason = reason_to_trim(limiter, readings, &view, now_ns),
+        .reason = reason,
+        .is_urgent = reason == MW_LIMITER_LIMIT && is_urgent(limiter, readings),
         .next_look_ns = next_look_ns(limiter, readings),
+        .look_after_bytes = look_after_bytes(readings),
         .next_trim_bytes = next_trim_bytes(limiter, readings),
     };
 }

@@ -37,9 +37,11 @@ struct mw_limiter_readings {
 
 struct mw_limiter_decision {
     enum mw_limiter_reason reason;
-    uint64_t next_look_ns;    /* step again after so long; sooner does no harm */
-    uint64_t next_trim_bytes; /* as Go's NextGC: the resident heap past which PERCENT or LIMIT would trim, if nothing
-                                 else changes; UINT64_MAX: never */
+    bool is_urgent;            /* LIMIT: what is allocated meanwhile may not fit any more: allocations are to wait */
+    uint64_t next_look_ns;     /* step again after so long; sooner does no harm */
+    uint64_t look_after_bytes; /* and when so much has been allocated; UINT64_MAX: whatever is */
+    uint64_t next_trim_bytes;  /* as Go's NextGC: the resident heap past which PERCENT or LIMIT would trim, if nothing
+                                  else changes; UINT64_MAX: never */
 };
 
 /* The limiter's own. */

@@ -9,6 +9,7 @@
 
 #include "counters.h"
 #include "format.h"
+#include "headroom.h"
 #include "limiter.h"
 #include "memory_limit.h"
 #include "output.h"
@@ -23,6 +24,7 @@
 #include "trim.h"
 
 #define LONGEST_STEP_NS UINT64_C(1000000000) /* the limit is looked at this often, however seldom a line is printed */
+#define BUSY_LOOK_NS    UINT64_C(2000000)    /* and no more often than this, however much is allocated */
 #define GIVE_UP_TRIM_NS UINT64_C(2000000000) /* nobody has come by to do a trim that the agent waits for */
 #define CGROUP_STEPS    60                   /* how often to see whether the process was moved */
 
@@ -46,11 +48,13 @@ static struct {
     bool is_telling;
     bool is_told;
     uint64_t interval_ns;
+    uint64_t looked_ns;
     int store_error; /* why there is no file for the segment, or 0 */
     uint32_t seen;   /* of the segment's control word */
     struct mw_trim_asked {
         bool pending;
         bool is_controls; /* the agent has asked, not the limiter */
+        bool is_urgent;
         uint64_t since_ns;
         enum mw_limiter_reason reason; /* NONE: the agent's */
         struct mw_limiter_readings before;
@@ -149,7 +153,7 @@ static int ask_for_trim(struct mw_trim_asked asked)
 {
     struct mw_trim_event event;
     uint64_t limit_bytes = asked.reason == MW_LIMITER_LIMIT ? asked.before.limit_bytes : 0;
-    int error = monitor.is_raw ? mw_trim_request(reason_of(&asked), limit_bytes)
+    int error = monitor.is_raw ? mw_trim_request(reason_of(&asked), limit_bytes, asked.is_urgent)
                                : mw_trim(reason_of(&asked), limit_bytes, &event);
     if (error)
         return error;
@@ -166,31 +170,38 @@ static uint64_t keep_limit(uint64_t now_ns)
     struct mw_limiter_readings readings = limiter_readings();
     if (monitor.request.pending) {
         monitor.request.before = readings; /* nobody has come by yet */
+        mw_headroom_set(UINT64_MAX);
         return now_ns + LONGEST_STEP_NS;
     }
     struct mw_limiter_decision decision = mw_limiter_step(&monitor.limiter, &readings, now_ns);
     mw_memory_limit_note_next(&readings, decision.next_trim_bytes);
+    mw_headroom_set(decision.look_after_bytes);
     if (decision.reason != MW_LIMITER_NONE &&
-        ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .reason = decision.reason, .before = readings}))
+        ask_for_trim((struct mw_trim_asked){
+            .since_ns = now_ns, .is_urgent = decision.is_urgent, .reason = decision.reason, .before = readings}))
         note_once(&monitor.said_unknown_allocator,
                   "memory could be asked back, but the allocator of this program is not known: it is only watched");
     return now_ns + decision.next_look_ns;
 }
 
-/* Looks whether the program has served the request, or has trimmed by itself. */
-static void fetch_trim(void)
+/* Looks whether the program has served the request, or has trimmed by itself. True: the heap is another one now. */
+static bool fetch_trim(void)
 {
     struct mw_trim_event event;
     int error;
+    bool has_trimmed = false;
     if (monitor.request.pending && mw_trim_fetch(&error, &event)) {
+        has_trimmed = true;
         monitor.request.pending = false;
         finish_request(&monitor.request, error, &event);
     }
     if (__atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE)) {
+        has_trimmed = true;
         event = monitor.told;
         __atomic_store_n(&monitor.is_told, false, __ATOMIC_RELEASE);
         trimmed(&(struct mw_trim_asked){.before = limiter_readings()}, &event);
     }
+    return has_trimmed;
 }
 
 /* ---- what the agent asks for ---- */
@@ -286,16 +297,27 @@ static bool has_mail(void)
            (monitor.request.pending && mw_trim_is_done()) || __atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE);
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When so much has been allocated since the last look that the time of the next does not matter. */
+static uint64_t next_urgent_look_ns(void)
+{
+    return mw_headroom_is_spent() ? monitor.looked_ns + BUSY_LOOK_NS : UINT64_MAX;
+}
+
 /* Sleeps until then, or until somebody has something for it. False: the monitor is to stop. */
 static bool sleep_until(uint64_t monotonic_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(monotonic_ns / 1000000000),
-                             .tv_nsec = (long)(monotonic_ns % 1000000000)};
     long result = 0;
     while (!__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE) && result != -ETIMEDOUT) {
         uint32_t word = __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE);
         if (has_mail())
             break;
+        uint64_t until_ns = sooner(monotonic_ns, next_urgent_look_ns());
+        struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000), .tv_nsec = (long)(until_ns % 1000000000)};
         result = mw_syscall6(SYS_futex, (long)asked_word(), FUTEX_WAIT_BITSET, word, (long)&until, 0,
                              FUTEX_BITSET_MATCH_ANY);
     }
@@ -305,11 +327,6 @@ static bool sleep_until(uint64_t monotonic_ns)
 static uint64_t step_of(uint64_t interval_ns)
 {
     return interval_ns < LONGEST_STEP_NS ? interval_ns : LONGEST_STEP_NS;
-}
-
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* The monitor's life, until it is told to stop. It looks when a step is due, and in between when the limiter wants to
@@ -326,7 +343,8 @@ static void watch(void)
     mw_syscall6(SYS_prctl, PR_SET_NAME, (long)"memwatch", 0, 0, 0, 0);
     while (sleep_until(sooner(next_step_ns, next_look_ns))) {
         uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-        fetch_trim();
+        if (fetch_trim())
+            next_look_ns = now_ns;
         look_at_control(now_ns);
         if (interval_ns != monitor.interval_ns) {
             interval_ns = monitor.interval_ns;
@@ -334,8 +352,9 @@ static void watch(void)
             next_line_ns = now_ns + interval_ns;
             next_step_ns = now_ns + step_ns;
         }
-        if (now_ns < sooner(next_step_ns, next_look_ns))
+        if (now_ns < sooner(next_step_ns, sooner(next_look_ns, next_urgent_look_ns())))
             continue;
+        monitor.looked_ns = now_ns;
         if (!look())
             break;
         if (now_ns >= next_step_ns) {

@@ -16,6 +16,8 @@
 #include "syscall.h"
 #include "threads.h"
 
+#define LONGEST_WAIT_NS 50000000 /* that an allocation is held up, at a time */
+
 static struct mw_allocators allocators; /* written once, at the start */
 static uint64_t started_ns;
 
@@ -165,6 +167,8 @@ int mw_trim_request_state = MW_TRIM_IDLE;
 static struct {
     enum mw_trim_reason reason;
     uint64_t limit_bytes;
+    bool is_urgent;
+    const struct mw_thread *server; /* who must not wait for himself */
     int error;
     struct mw_trim_event event;
 } request;
@@ -192,7 +196,7 @@ void mw_trim_wait(const bool *is_stopping)
         mw_syscall6(SYS_futex, (long)&calls, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0);
 }
 
-int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes)
+int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes, bool is_urgent)
 {
     const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE];
     if (!choose(chosen))
@@ -202,22 +206,45 @@ int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes)
         return 0;
     request.reason = reason;
     request.limit_bytes = limit_bytes;
+    request.is_urgent = is_urgent;
+    request.server = NULL;
     if (move_on(MW_TRIM_IDLE, mw_reclaimer_is_there() ? MW_TRIM_ASSIGNED : MW_TRIM_REQUESTED))
         mw_trim_wake();
     return 0;
 }
 
+static void wake_waiters(void)
+{
+    mw_syscall6(SYS_futex, (long)&mw_trim_request_state, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
+}
+
 static void serve(void)
 {
+    __atomic_store_n(&request.server, &mw_thread, __ATOMIC_RELAXED);
     request.error = mw_trim(request.reason, request.limit_bytes, &request.event);
+    bool is_urgent = request.is_urgent;
     move_on(MW_TRIM_RUNNING, MW_TRIM_DONE);
+    if (is_urgent)
+        wake_waiters();
     mw_monitor_wake();
 }
 
-void mw_trim_serve_request(void)
+/* Bounded: whoever allocates may hold what the reclaimer needs. */
+static void wait_while_urgent(void)
+{
+    const struct timespec a_moment = {.tv_nsec = LONGEST_WAIT_NS};
+    int state = __atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE);
+    if ((state == MW_TRIM_ASSIGNED || state == MW_TRIM_RUNNING) && request.is_urgent &&
+        __atomic_load_n(&request.server, __ATOMIC_RELAXED) != &mw_thread)
+        mw_syscall6(SYS_futex, (long)&mw_trim_request_state, FUTEX_WAIT_PRIVATE, state, (long)&a_moment, 0, 0);
+}
+
+void mw_trim_meet_request(void)
 {
     if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING))
         serve();
+    else
+        wait_while_urgent();
 }
 
 bool mw_trim_serve_assigned(void)

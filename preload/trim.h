@@ -48,8 +48,9 @@ enum {
     MW_TRIM_DONE
 };
 
-/* -ENOTSUP as above; 0 also where a request stands already. Calls nothing of libc's. */
-int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes);
+/* -ENOTSUP as above; 0 also where a request stands already. is_urgent: what the program allocates meanwhile has to
+ * wait until it is served. Calls nothing of libc's. */
+int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes, bool is_urgent);
 
 /* True once a request is served: 0 or the error that mw_trim has returned, and its event. */
 bool mw_trim_is_done(void);
@@ -58,8 +59,9 @@ bool mw_trim_fetch(int *error, struct mw_trim_event *event);
 /* In the child of a fork: forgets the request. */
 void mw_trim_after_fork(void);
 
-/* Serves a request, if there is one. The reclaimer serves those that are its own, too, and waits for them. */
-void mw_trim_serve_request(void);
+/* Serves a request, if there is one that anybody may serve; waits for an urgent one that is the reclaimer's, for a
+ * moment at most. The reclaimer serves both, and waits for them. */
+void mw_trim_meet_request(void);
 bool mw_trim_serve_assigned(void);
 void mw_trim_wait(const bool *is_stopping);
 void mw_trim_wake(void);
@@ -67,8 +69,8 @@ void mw_trim_wake(void);
 /* On a slow path, holding nothing. errno is left alone. */
 static inline void mw_trim_serve(void)
 {
-    if (__builtin_expect(__atomic_load_n(&mw_trim_request_state, __ATOMIC_RELAXED) == MW_TRIM_REQUESTED, 0))
-        mw_trim_serve_request();
+    if (__builtin_expect(__atomic_load_n(&mw_trim_request_state, __ATOMIC_RELAXED) != MW_TRIM_IDLE, 0))
+        mw_trim_meet_request();
 }
 
 /* Fills in NumTrim, NumForcedTrim, LastTrim, PauseTotalNs, PauseNs, TrimReleased and TrimCPUFraction.
