@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "counters.h"
@@ -14,6 +16,7 @@
 #include "memory_limit.h"
 #include "output.h"
 #include "ownthread.h"
+#include "pressure.h"
 #include "rawthread.h"
 #include "readings.h"
 #include "reclaimer.h"
@@ -34,6 +37,9 @@ static struct {
     struct mw_output output;
     struct mw_probe probe;
     struct mw_limiter limiter;
+    struct mw_pressure pressure;
+    struct mw_pressure_places places; /* where to look for it */
+    struct mw_cgroup cgroup;          /* of these */
     struct memwatch_stats stats;
     char comm[MW_COMM_BYTES];
     uint64_t drops;
@@ -113,6 +119,44 @@ static void answer(int64_t result)
     mw_syscall6(SYS_futex, (long)&mw_store.control->answered, FUTEX_WAKE, INT_MAX, 0, 0, 0);
 }
 
+/* ---- pressure ---- */
+
+/* What the environment says, kept: a program may write over it. */
+static const char *copy_variable(const char *name, char *out, size_t capacity_bytes)
+{
+    const char *value = getenv(name);
+    if (!value || strlen(value) >= capacity_bytes)
+        return NULL;
+    return strcpy(out, value);
+}
+
+static void read_places(void)
+{
+    static char watch[4096];
+    static char write[MW_PRESSURE_WRITE_BYTES / 3 * 4 + 8];
+    monitor.places = (struct mw_pressure_places){
+        .watch = copy_variable("MEMORY_PRESSURE_WATCH", watch, sizeof watch),
+        .write = copy_variable("MEMORY_PRESSURE_WRITE", write, sizeof write),
+        .root = "",
+    };
+}
+
+/* Opens it, or opens it again where it was closed or belongs to a group that the process has left. */
+static void listen_for_pressure(void)
+{
+    struct mw_cgroup now;
+    bool is_found = mw_cgroup_find("", "self", &now) == 0;
+    if (monitor.places.cgroup && is_found &&
+        (now.version != monitor.cgroup.version || strcmp(now.dir, monitor.cgroup.dir) != 0))
+        mw_pressure_close(&monitor.pressure);
+    if (is_found)
+        monitor.cgroup = now;
+    monitor.places.cgroup = is_found ? &monitor.cgroup : NULL;
+    mw_pressure_open(&monitor.pressure, &monitor.places);
+}
+
+/* ---- trims ---- */
+
 static struct mw_limiter_readings limiter_readings(void)
 {
     return mw_memory_limit_now(&monitor.stats, monitor.probe.rss_anon_bytes);
@@ -168,6 +212,7 @@ static int ask_for_trim(struct mw_trim_asked asked)
 static uint64_t keep_limit(uint64_t now_ns)
 {
     struct mw_limiter_readings readings = limiter_readings();
+    readings.is_under_pressure = mw_pressure_fired(&monitor.pressure);
     if (monitor.request.pending) {
         monitor.request.before = readings; /* nobody has come by yet */
         mw_headroom_set(UINT64_MAX);
@@ -359,8 +404,10 @@ static void watch(void)
             break;
         if (now_ns >= next_step_ns) {
             bool line_is_due = now_ns >= next_line_ns;
-            if (++steps % CGROUP_STEPS == 0)
+            if (++steps % CGROUP_STEPS == 0) {
                 mw_probe_forget_cgroup(&monitor.probe);
+                listen_for_pressure();
+            }
             record_and_print(now_ns, line_is_due);
             /* After a stop or a long trim, go on from here: nobody wants the lines that were missed. */
             next_step_ns = next_step_ns + 2 * step_ns < now_ns ? now_ns + step_ns : next_step_ns + step_ns;
@@ -369,12 +416,14 @@ static void watch(void)
         }
         next_look_ns = keep_limit(now_ns);
     }
+    mw_pressure_close(&monitor.pressure);
     mw_reclaimer_stop(); /* nobody will ask it any more, and it would keep the process alive */
 }
 
 static void *run_pthread(void *unused)
 {
     (void)unused;
+    listen_for_pressure();
     watch();
     return NULL;
 }
@@ -384,6 +433,7 @@ static void run_raw(void)
     /* Where the lines go to one of the program's descriptors, its table has to be shared. */
     if (monitor.options->output.kind != MW_OUTPUT_FD)
         mw_raw_thread_own_descriptors((unsigned)monitor.output.file.fd);
+    listen_for_pressure(); /* some of its files are root's alone */
     if (mw_raw_thread_shed_privilege())
         watch();
     else
@@ -413,6 +463,7 @@ int mw_monitor_start(const struct mw_options *options, int store_error)
     if (options->monitor == MW_MONITOR_OFF)
         return output_error;
     monitor.seccomp_at_start = mw_readings_seccomp();
+    read_places();
     monitor.is_raw = options->monitor == MW_MONITOR_AUTO && mw_raw_thread_is_possible();
     int error = start();
     monitor.is_running = !error;
@@ -426,6 +477,7 @@ void mw_monitor_start_in_child(void)
     if (!monitor.is_running)
         return;
     mw_probe_drop(&monitor.probe);
+    mw_pressure_close(&monitor.pressure);
     mw_trim_after_fork();
     mw_reclaimer_after_fork();
     monitor.is_told = false;
