@@ -5,18 +5,15 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 
 #include "counters.h"
 #include "format.h"
 #include "headroom.h"
-#include "limiter.h"
+#include "keeper.h"
 #include "memory_limit.h"
 #include "output.h"
 #include "ownthread.h"
-#include "pressure.h"
 #include "rawthread.h"
 #include "readings.h"
 #include "reclaimer.h"
@@ -28,7 +25,6 @@
 
 #define LONGEST_STEP_NS UINT64_C(1000000000) /* the limit is looked at this often, however seldom a line is printed */
 #define BUSY_LOOK_NS    UINT64_C(2000000)    /* and no more often than this, however much is allocated */
-#define GIVE_UP_TRIM_NS UINT64_C(2000000000) /* nobody has come by to do a trim that the agent waits for */
 #define CGROUP_STEPS    60                   /* how often to see whether the process was moved */
 
 /* The monitor's own, but for what is read through the functions below. */
@@ -36,10 +32,6 @@ static struct {
     const struct mw_options *options;
     struct mw_output output;
     struct mw_probe probe;
-    struct mw_limiter limiter;
-    struct mw_pressure pressure;
-    struct mw_pressure_places places; /* where to look for it */
-    struct mw_cgroup cgroup;          /* of these */
     struct memwatch_stats stats;
     char comm[MW_COMM_BYTES];
     uint64_t drops;
@@ -49,22 +41,11 @@ static struct {
     struct mw_raw_thread raw;
     struct mw_own_thread own; /* or one that it does */
     bool stopping;
-    bool was_reclaimer_there;  /* before a pause */
-    struct mw_trim_event told; /* of a trim that the program has done by itself */
-    bool is_telling;
-    bool is_told;
+    bool was_reclaimer_there; /* before a pause */
     uint64_t interval_ns;
     uint64_t looked_ns;
     int store_error; /* why there is no file for the segment, or 0 */
     uint32_t seen;   /* of the segment's control word */
-    struct mw_trim_asked {
-        bool pending;
-        bool is_controls; /* the agent has asked, not the limiter */
-        bool is_urgent;
-        uint64_t since_ns;
-        enum mw_limiter_reason reason; /* NONE: the agent's */
-        struct mw_limiter_readings before;
-    } request;
     bool said_uncounted;
     bool said_unknown_allocator;
     bool said_no_segment;
@@ -111,142 +92,37 @@ static uint32_t *asked_word(void)
     return &mw_store.control->asked;
 }
 
-/* To the agent, who waits for it. */
-static void answer(int64_t result)
+/* To the agent, who waits for it. pause_ns: of a trim. */
+static void answer(int64_t result, uint64_t pause_ns)
 {
     mw_store.control->result = result;
+    mw_store.control->pause_ns = pause_ns;
     __atomic_store_n(&mw_store.control->answered, monitor.seen, __ATOMIC_RELEASE);
     mw_syscall6(SYS_futex, (long)&mw_store.control->answered, FUTEX_WAKE, INT_MAX, 0, 0, 0);
 }
 
-/* ---- pressure ---- */
+/* ---- what the keeper has to tell ---- */
 
-/* What the environment says, kept: a program may write over it. */
-static const char *copy_variable(const char *name, char *out, size_t capacity_bytes)
+static void print_trim(const struct mw_trim_event *event)
 {
-    const char *value = getenv(name);
-    if (!value || strlen(value) >= capacity_bytes)
-        return NULL;
-    return strcpy(out, value);
-}
-
-static void read_places(void)
-{
-    static char watch[4096];
-    static char write[MW_PRESSURE_WRITE_BYTES / 3 * 4 + 8];
-    monitor.places = (struct mw_pressure_places){
-        .watch = copy_variable("MEMORY_PRESSURE_WATCH", watch, sizeof watch),
-        .write = copy_variable("MEMORY_PRESSURE_WRITE", write, sizeof write),
-        .root = "",
-    };
-}
-
-/* Opens it, or opens it again where it was closed or belongs to a group that the process has left. */
-static void listen_for_pressure(void)
-{
-    struct mw_cgroup now;
-    bool is_found = mw_cgroup_find("", "self", &now) == 0;
-    if (monitor.places.cgroup && is_found &&
-        (now.version != monitor.cgroup.version || strcmp(now.dir, monitor.cgroup.dir) != 0))
-        mw_pressure_close(&monitor.pressure);
-    if (is_found)
-        monitor.cgroup = now;
-    monitor.places.cgroup = is_found ? &monitor.cgroup : NULL;
-    mw_pressure_open(&monitor.pressure, &monitor.places);
-}
-
-/* ---- trims ---- */
-
-static struct mw_limiter_readings limiter_readings(void)
-{
-    return mw_memory_limit_now(&monitor.stats, monitor.probe.rss_anon_bytes);
-}
-
-/* Tells of a trim, the limiter too. */
-static void trimmed(const struct mw_trim_asked *asked, const struct mw_trim_event *event)
-{
-    mw_readings_take(&monitor.probe, &monitor.stats); /* what it has come to */
-    struct mw_limiter_readings after = limiter_readings();
-    mw_limiter_trimmed(&monitor.limiter, asked->reason, &asked->before, &after, event->pause_ns,
-                       mw_clock_ns(CLOCK_MONOTONIC));
     PRINT(trim_, event);
 }
 
-/* The outcome of a trim that was asked for. */
-static void finish_request(const struct mw_trim_asked *asked, int error, const struct mw_trim_event *event)
+static void say_unknown_allocator(void)
 {
-    if (!error)
-        trimmed(asked, event);
-    if (!asked->is_controls)
-        return;
-    mw_store.control->pause_ns = error ? 0 : event->pause_ns;
-    answer(error ? error : (int64_t)event->returned_bytes);
+    note_once(&monitor.said_unknown_allocator,
+              "memory could be asked back, but the allocator of this program is not known: it is only watched");
 }
 
-static enum mw_trim_reason reason_of(const struct mw_trim_asked *asked)
+static void start_keeper(void)
 {
-    _Static_assert((int)MW_TRIM_FORCED == (int)MW_LIMITER_NONE && (int)MW_TRIM_PERCENT == (int)MW_LIMITER_PERCENT &&
-                       (int)MW_TRIM_QUIET == (int)MW_LIMITER_QUIET && (int)MW_TRIM_LIMIT == (int)MW_LIMITER_LIMIT &&
-                       (int)MW_TRIM_PRESSURE == (int)MW_LIMITER_PRESSURE,
-                   "whoever asks, it is the same list");
-    return (enum mw_trim_reason)asked->reason;
-}
-
-/* Trims, or, where the monitor may not do so itself, asks for it. */
-static int ask_for_trim(struct mw_trim_asked asked)
-{
-    struct mw_trim_event event;
-    uint64_t limit_bytes = asked.reason == MW_LIMITER_LIMIT ? asked.before.limit_bytes : 0;
-    int error = monitor.is_raw ? mw_trim_request(reason_of(&asked), limit_bytes, asked.is_urgent)
-                               : mw_trim(reason_of(&asked), limit_bytes, &event);
-    if (error)
-        return error;
-    asked.pending = monitor.is_raw;
-    monitor.request = asked;
-    if (!monitor.is_raw)
-        finish_request(&asked, 0, &event);
-    return 0;
-}
-
-/* Asks the limiter. Returns when it wants to be asked again. */
-static uint64_t keep_limit(uint64_t now_ns)
-{
-    struct mw_limiter_readings readings = limiter_readings();
-    readings.is_under_pressure = mw_pressure_fired(&monitor.pressure);
-    if (monitor.request.pending) {
-        monitor.request.before = readings; /* nobody has come by yet */
-        mw_headroom_set(UINT64_MAX);
-        return now_ns + LONGEST_STEP_NS;
-    }
-    struct mw_limiter_decision decision = mw_limiter_step(&monitor.limiter, &readings, now_ns);
-    mw_memory_limit_note_next(&readings, decision.next_trim_bytes);
-    mw_headroom_set(decision.look_after_bytes);
-    if (decision.reason != MW_LIMITER_NONE &&
-        ask_for_trim((struct mw_trim_asked){
-            .since_ns = now_ns, .is_urgent = decision.is_urgent, .reason = decision.reason, .before = readings}))
-        note_once(&monitor.said_unknown_allocator,
-                  "memory could be asked back, but the allocator of this program is not known: it is only watched");
-    return now_ns + decision.next_look_ns;
-}
-
-/* Looks whether the program has served the request, or has trimmed by itself. True: the heap is another one now. */
-static bool fetch_trim(void)
-{
-    struct mw_trim_event event;
-    int error;
-    bool has_trimmed = false;
-    if (monitor.request.pending && mw_trim_fetch(&error, &event)) {
-        has_trimmed = true;
-        monitor.request.pending = false;
-        finish_request(&monitor.request, error, &event);
-    }
-    if (__atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE)) {
-        has_trimmed = true;
-        event = monitor.told;
-        __atomic_store_n(&monitor.is_told, false, __ATOMIC_RELEASE);
-        trimmed(&(struct mw_trim_asked){.before = limiter_readings()}, &event);
-    }
-    return has_trimmed;
+    static struct mw_keeper_hooks hooks = {.probe = &monitor.probe,
+                                           .stats = &monitor.stats,
+                                           .print = print_trim,
+                                           .answer = answer,
+                                           .cannot = say_unknown_allocator};
+    hooks.may_trim = !monitor.is_raw;
+    mw_keeper_start(&hooks);
 }
 
 /* ---- what the agent asks for ---- */
@@ -270,43 +146,28 @@ static void obey(uint32_t what)
     }
 }
 
-/* Does the agent wait for a trim? */
-static bool owes_answer(void)
-{
-    return monitor.request.pending && monitor.request.is_controls;
-}
-
 /* Looks whether something new is asked. What asks for a trim is answered when that is done, or nobody came to do it. */
 static void look_at_control(uint64_t now_ns)
 {
     uint32_t asked = __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE);
-    if (owes_answer() && now_ns - monitor.request.since_ns > GIVE_UP_TRIM_NS) {
-        monitor.request.is_controls = false; /* it stands, and is served when somebody comes by */
-        answer(-EAGAIN);
-    }
-    if (asked == monitor.seen || owes_answer())
+    mw_keeper_see_time(now_ns);
+    if (asked == monitor.seen || mw_keeper_owes_answer())
         return;
     monitor.seen = asked;
     uint32_t what = __atomic_exchange_n(&mw_store.control->what, 0, __ATOMIC_ACQ_REL);
-    int error = 0;
     if (!what) { /* the library's own call: what was answered last may not have been read yet */
         __atomic_store_n(&mw_store.control->answered, asked, __ATOMIC_RELEASE);
         return;
     }
     obey(what);
-    if (what & MW_SEGMENT_ASK_TRIM && monitor.request.pending) { /* the limiter has asked for one already */
-        monitor.request.is_controls = true;
-        monitor.request.since_ns = now_ns;
+    if (!(what & MW_SEGMENT_ASK_TRIM)) {
+        answer(0, 0);
         return;
     }
-    if (what & MW_SEGMENT_ASK_TRIM) {
-        mw_readings_take(&monitor.probe, &monitor.stats); /* what it has now, not at the last step */
-        error =
-            ask_for_trim((struct mw_trim_asked){.since_ns = now_ns, .is_controls = true, .before = limiter_readings()});
-        if (!error)
-            return;
-    }
-    answer(error);
+    mw_readings_take(&monitor.probe, &monitor.stats); /* what it has now, not at the last step */
+    int error = mw_keeper_ask(now_ns);
+    if (error)
+        answer(error, 0);
 }
 
 /* Has the program put a filter on our system calls, which may kill it for one of them? */
@@ -338,8 +199,8 @@ static void record_and_print(uint64_t now_ns, bool line_is_due)
 /* Is there something that it has not seen yet? */
 static bool has_mail(void)
 {
-    return (!owes_answer() && __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE) != monitor.seen) ||
-           (monitor.request.pending && mw_trim_is_done()) || __atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE);
+    return (!mw_keeper_owes_answer() && __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE) != monitor.seen) ||
+           mw_keeper_has_mail();
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -388,7 +249,7 @@ static void watch(void)
     mw_syscall6(SYS_prctl, PR_SET_NAME, (long)"memwatch", 0, 0, 0, 0);
     while (sleep_until(sooner(next_step_ns, next_look_ns))) {
         uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-        if (fetch_trim())
+        if (mw_keeper_fetch())
             next_look_ns = now_ns;
         look_at_control(now_ns);
         if (interval_ns != monitor.interval_ns) {
@@ -406,7 +267,7 @@ static void watch(void)
             bool line_is_due = now_ns >= next_line_ns;
             if (++steps % CGROUP_STEPS == 0) {
                 mw_probe_forget_cgroup(&monitor.probe);
-                listen_for_pressure();
+                mw_keeper_listen();
             }
             record_and_print(now_ns, line_is_due);
             /* After a stop or a long trim, go on from here: nobody wants the lines that were missed. */
@@ -414,16 +275,17 @@ static void watch(void)
             if (line_is_due)
                 next_line_ns = next_line_ns + interval_ns > now_ns ? next_line_ns + interval_ns : now_ns + interval_ns;
         }
-        next_look_ns = keep_limit(now_ns);
+        next_look_ns = mw_keeper_look(now_ns);
     }
-    mw_pressure_close(&monitor.pressure);
+    if (__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE))
+        mw_keeper_stop_listening(); /* in a sandbox one call more may be one too many */
     mw_reclaimer_stop(); /* nobody will ask it any more, and it would keep the process alive */
 }
 
 static void *run_pthread(void *unused)
 {
     (void)unused;
-    listen_for_pressure();
+    mw_keeper_listen();
     watch();
     return NULL;
 }
@@ -433,7 +295,7 @@ static void run_raw(void)
     /* Where the lines go to one of the program's descriptors, its table has to be shared. */
     if (monitor.options->output.kind != MW_OUTPUT_FD)
         mw_raw_thread_own_descriptors((unsigned)monitor.output.file.fd);
-    listen_for_pressure(); /* some of its files are root's alone */
+    mw_keeper_listen(); /* some of its files are root's alone */
     if (mw_raw_thread_shed_privilege())
         watch();
     else
@@ -463,8 +325,8 @@ int mw_monitor_start(const struct mw_options *options, int store_error)
     if (options->monitor == MW_MONITOR_OFF)
         return output_error;
     monitor.seccomp_at_start = mw_readings_seccomp();
-    read_places();
     monitor.is_raw = options->monitor == MW_MONITOR_AUTO && mw_raw_thread_is_possible();
+    start_keeper();
     int error = start();
     monitor.is_running = !error;
     if (!error && monitor.is_raw)
@@ -477,12 +339,9 @@ void mw_monitor_start_in_child(void)
     if (!monitor.is_running)
         return;
     mw_probe_drop(&monitor.probe);
-    mw_pressure_close(&monitor.pressure);
     mw_trim_after_fork();
     mw_reclaimer_after_fork();
-    monitor.is_told = false;
-    monitor.limiter = (struct mw_limiter){0};
-    monitor.request.pending = false;
+    start_keeper();
     monitor.is_running = start() == 0;
 }
 
@@ -515,15 +374,9 @@ void mw_monitor_resume(bool paused)
 
 void mw_monitor_tell(const struct mw_trim_event *event)
 {
-    bool expected = false;
-    if (!monitor.is_running ||
-        !__atomic_compare_exchange_n(&monitor.is_telling, &expected, true, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (!monitor.is_running)
         return;
-    if (!__atomic_load_n(&monitor.is_told, __ATOMIC_ACQUIRE)) {
-        monitor.told = *event;
-        __atomic_store_n(&monitor.is_told, true, __ATOMIC_RELEASE);
-    }
-    __atomic_store_n(&monitor.is_telling, false, __ATOMIC_RELEASE);
+    mw_keeper_tell(event);
     mw_monitor_wake();
 }
 
