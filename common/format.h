@@ -33,7 +33,8 @@ void mw_format_json(struct mw_text *out, const struct mw_identity *who, const st
     X(QUIET, "quiet", "quiet, trim")                                                                                   \
     X(LIMIT, "limit", "past the limit of %, trim")                                                                     \
     X(PRESSURE, "pressure", "memory is short, trim")                                                                   \
-    X(HARD_LIMIT, "hard limit", "at the hard limit of %, trim")
+    X(HARD_LIMIT, "hard limit", "at the hard limit of %, trim")                                                        \
+    X(CALLBACKS, "callbacks", "after the program's pressure callbacks, trim")
 
 enum mw_trim_reason {
 #define MW_TRIM_REASON_ENUM(NAME, key, text) MW_TRIM_##NAME,

@@ -6,7 +6,9 @@
 
 #include "memory_limit.h"
 #include "monitor.h"
+#include "pressure_level.h"
 #include "readings.h"
+#include "reclaimer.h"
 #include "trim.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -43,4 +45,46 @@ EXPORT int64_t memwatch_v1_set_memory_limit(int64_t limit_bytes)
         mw_monitor_wake();
     }
     return before && before <= INT64_MAX ? (int64_t)before : INT64_MAX;
+}
+
+/* Off is below 0 on this side, and on that one what no percentage reaches: there a negative value is an error. */
+static int percent_or_max(int percent)
+{
+    return percent < 0 ? INT_MAX : percent;
+}
+
+EXPORT int memwatch_v1_set_trim_percent(int percent)
+{
+    int bounded = percent < MW_LARGEST_PERCENT ? percent : MW_LARGEST_PERCENT;
+    int before = mw_memory_limit_set_percent(percent == INT_MAX ? -1 : bounded);
+    mw_monitor_wake();
+    return percent_or_max(before);
+}
+
+EXPORT int memwatch_v1_get_trim_percent(void)
+{
+    return percent_or_max(mw_memory_limit_percent());
+}
+
+EXPORT int memwatch_v1_on_pressure(enum memwatch_pressure_level level, memwatch_pressure_callback *callback,
+                                   void *context)
+{
+    int saved = errno;
+    int handle = mw_pressure_level_add(level, callback, context);
+    if (handle > 0 && (!mw_monitor_is_there() || !mw_reclaimer_demand())) {
+        mw_pressure_level_remove(handle);
+        handle = -ENOTSUP;
+    }
+    errno = saved;
+    return handle;
+}
+
+EXPORT int memwatch_v1_remove_pressure(int handle)
+{
+    return mw_pressure_level_remove(handle);
+}
+
+EXPORT int memwatch_v1_pressure(void)
+{
+    return mw_monitor_is_there() ? (int)mw_pressure_level_now() : -ENOTSUP;
 }

@@ -8,6 +8,7 @@
 #include "headroom.h"
 #include "memory_limit.h"
 #include "pressure.h"
+#include "pressure_level.h"
 #include "syscall.h"
 #include "trim.h"
 
@@ -156,6 +157,7 @@ uint64_t mw_keeper_look(uint64_t now_ns)
         ask((struct request){
             .since_ns = now_ns, .is_urgent = decision.is_urgent, .reason = decision.reason, .before = readings}))
         keeper.hooks->cannot();
+    mw_pressure_level_note(&readings, decision.reason, now_ns); /* the allocator comes first */
     return now_ns + decision.next_look_ns;
 }
 

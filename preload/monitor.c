@@ -14,6 +14,7 @@
 #include "memory_limit.h"
 #include "output.h"
 #include "ownthread.h"
+#include "pressure_level.h"
 #include "rawthread.h"
 #include "readings.h"
 #include "reclaimer.h"
@@ -279,7 +280,7 @@ static void watch(void)
     }
     if (__atomic_load_n(&monitor.stopping, __ATOMIC_ACQUIRE))
         mw_keeper_stop_listening(); /* in a sandbox one call more may be one too many */
-    mw_reclaimer_stop(); /* nobody will ask it any more, and it would keep the process alive */
+    mw_reclaimer_stop();            /* nobody will ask it any more, and it would keep the process alive */
 }
 
 static void *run_pthread(void *unused)
@@ -329,8 +330,8 @@ int mw_monitor_start(const struct mw_options *options, int store_error)
     start_keeper();
     int error = start();
     monitor.is_running = !error;
-    if (!error && monitor.is_raw)
-        mw_reclaimer_allow();
+    if (!error)
+        mw_reclaimer_allow(monitor.is_raw);
     return error ? error : output_error;
 }
 
@@ -341,8 +342,11 @@ void mw_monitor_start_in_child(void)
     mw_probe_drop(&monitor.probe);
     mw_trim_after_fork();
     mw_reclaimer_after_fork();
+    mw_pressure_level_after_fork();
     start_keeper();
     monitor.is_running = start() == 0;
+    if (monitor.is_running && mw_pressure_level_has_callbacks())
+        mw_reclaimer_demand();
 }
 
 void mw_monitor_wake(void)
@@ -369,7 +373,7 @@ void mw_monitor_resume(bool paused)
         return;
     monitor.is_running = start() == 0;
     if (monitor.was_reclaimer_there)
-        mw_reclaimer_start();
+        mw_reclaimer_demand();
 }
 
 void mw_monitor_tell(const struct mw_trim_event *event)
@@ -378,6 +382,11 @@ void mw_monitor_tell(const struct mw_trim_event *event)
         return;
     mw_keeper_tell(event);
     mw_monitor_wake();
+}
+
+bool mw_monitor_is_there(void)
+{
+    return monitor.is_running;
 }
 
 bool mw_monitor_asks(void)

@@ -24,6 +24,9 @@ void mw_monitor_start_in_child(void);
 bool mw_monitor_pause(void);
 void mw_monitor_resume(bool paused);
 
+/* Is there one? Any thread, async-signal-safe. */
+bool mw_monitor_is_there(void);
+
 /* Is there one that may ask the program's threads to trim, because it must not call the allocator? Any thread,
  * async-signal-safe. */
 bool mw_monitor_asks(void);

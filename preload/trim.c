@@ -188,11 +188,11 @@ void mw_trim_wake(void)
     mw_syscall6(SYS_futex, (long)&calls, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
 }
 
-void mw_trim_wait(const bool *is_stopping)
+void mw_trim_wait(bool (*is_called)(void))
 {
     uint32_t seen = __atomic_load_n(&calls, __ATOMIC_ACQUIRE);
     int state = __atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE);
-    if (state != MW_TRIM_ASSIGNED && state != MW_TRIM_REQUESTED && !__atomic_load_n(is_stopping, __ATOMIC_ACQUIRE))
+    if (state != MW_TRIM_ASSIGNED && state != MW_TRIM_REQUESTED && !is_called())
         mw_syscall6(SYS_futex, (long)&calls, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0);
 }
 
@@ -241,7 +241,9 @@ static void wait_while_urgent(void)
 
 void mw_trim_meet_request(void)
 {
-    if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING))
+    if (mw_reclaimer_is_me())
+        mw_trim_serve_assigned(); /* from one of the program's callbacks */
+    else if (move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING))
         serve();
     else
         wait_while_urgent();

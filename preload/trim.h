@@ -60,10 +60,10 @@ bool mw_trim_fetch(int *error, struct mw_trim_event *event);
 void mw_trim_after_fork(void);
 
 /* Serves a request, if there is one that anybody may serve; waits for an urgent one that is the reclaimer's, for a
- * moment at most. The reclaimer serves both, and waits for them. */
+ * moment at most. The reclaimer serves both, wherever it is, and waits for them. */
 void mw_trim_meet_request(void);
 bool mw_trim_serve_assigned(void);
-void mw_trim_wait(const bool *is_stopping);
+void mw_trim_wait(bool (*is_called)(void)); /* for something else: mw_trim_wake lets it ask */
 void mw_trim_wake(void);
 
 /* On a slow path, holding nothing. errno is left alone. */

@@ -48,7 +48,9 @@ class Library(Scenario):
         nm = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], check=True, capture_output=True, text=True, timeout=30)
         exported = {line.split()[2].split("@")[0] for line in nm.stdout.splitlines()}
         api = {name for name in exported if name.startswith("memwatch_v1_")}
-        self.assertEqual(api, {"memwatch_v1_read_stats", "memwatch_v1_trim", "memwatch_v1_set_memory_limit"})
+        self.assertEqual(api, {f"memwatch_v1_{name}" for name in (
+            "read_stats", "trim", "set_memory_limit", "set_trim_percent", "get_trim_percent", "on_pressure", "remove_pressure",
+            "pressure")})
         self.assertEqual(exported - api, listed - {"memwatch_v1_*"})
 
     def test_it_needs_only_libc_and_little_static_tls(self):

@@ -91,18 +91,6 @@ class Truth(Scenario):
             self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"semantics: all kept\n", b""))
 
 
-class Api(Scenario):
-    def test_every_call_is_a_harmless_no_op_without_the_library(self):
-        for name in ("api", "api-no-pie", "api-cxx"):
-            result = run([program(name), "absent"], preload=False)
-            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"api: absent\n", b""), name)
-
-    def test_every_call_works_with_it(self):
-        for name in ("api", "api-no-pie", "api-cxx"):
-            result = run([program(name), "present"], options={"output": "none"})
-            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"api: present\n", b""), name)
-
-
 class Lines(Directory):
     def test_one_line_an_interval_also_while_the_program_sleeps(self):
         lines = self.watch(["sleep", "1.05"], interval="100ms")
