@@ -11,7 +11,7 @@
 #include "store.h"
 #include "syscall.h"
 #include "text.h"
-#include "unwind.h"
+#include "unwind_rules.h"
 
 struct found {
     uintptr_t start;

@@ -1,36 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "unwind.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "cfi.h"
-#include "real.h"
 #include "syscall.h"
 #include "threads.h"
+#include "unwind_rules.h"
 
 #define PAGE_BYTES       ((uintptr_t)4096)
 #define MAIN_STACK_BYTES ((uintptr_t)128 << 20) /* the kernel keeps at least so much below the top free of mappings */
 #define FARTHEST_BYTES   ((uintptr_t)1 << 20)   /* from what is known of a stack to a frame that is believed */
 #define FRAMES_TRIED     (1 << 10)              /* our own are few; a bound, never reached */
-#define REMEMBERED       4096                   /* return addresses; a power of two */
 
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-/* What glibc's dlfcn.h has from 2.35 on. */
-struct found_object {
-    unsigned long long flags;
-    void *map_start;
-    void *map_end;
-    void *link_map;
-    void *eh_frame; /* the module's .eh_frame_hdr */
-    unsigned long long reserved[7];
-};
-
-static int (*find_object)(void *address, struct found_object *result);
 static enum mw_unwind_kind kind;
 static uintptr_t main_stack_end;
 static uintptr_t own_start;
@@ -38,30 +24,15 @@ static uintptr_t own_end;
 
 void mw_unwind_start(enum mw_unwind_kind chosen)
 {
-    struct found_object own;
+    struct mw_unwind_module own;
     kind = chosen;
     /* The program's path is the last thing on the first thread's stack. */
     main_stack_end = ((uintptr_t)getauxval(AT_EXECFN) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-    void *found = dlsym(RTLD_DEFAULT, "_dl_find_object");
-    if (found)
-        memcpy(&find_object, &found, sizeof found);
-    else
-        mw_real_forget_error();
-    if (find_object && find_object((void *)mw_unwind_start, &own) == 0) {
-        own_start = (uintptr_t)own.map_start;
-        own_end = (uintptr_t)own.map_end;
+    mw_rules_start();
+    if (mw_unwind_module_of((uintptr_t)mw_unwind_start, &own)) {
+        own_start = own.start;
+        own_end = own.end;
     }
-}
-
-bool mw_unwind_module_of(uintptr_t address, struct mw_unwind_module *module)
-{
-    struct found_object found;
-    // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    if (!find_object || find_object((void *)address, &found))
-        return false;
-    *module = (struct mw_unwind_module){
-        .start = (uintptr_t)found.map_start, .end = (uintptr_t)found.map_end, .link_map = found.link_map};
-    return true;
 }
 
 /* ---- the stack's memory ---- */
@@ -116,74 +87,6 @@ static inline __attribute__((always_inline)) bool read_word(uintptr_t address, u
         return false;
     *value = *(const uintptr_t *)address; // NOLINT(performance-no-int-to-ptr)
     return true;
-}
-
-/* ---- what a return address says ---- */
-
-/* Each in its place or next door; shared by all threads without a lock: the first word is the address and the second
- * combined, so that a pair of which two threads wrote one half each fits no address. */
-static struct {
-    uint64_t mixed;
-    uint64_t rule;
-} remembered[REMEMBERED];
-
-static size_t place_of(uintptr_t address)
-{
-    return (address * UINT64_C(0x9e3779b97f4a7c15)) >> 52;
-}
-
-_Static_assert(REMEMBERED == 1 << (64 - 52), "place_of yields 12 bits");
-
-/* Goes up when what was remembered may not hold any more. */
-static uint32_t generation = 1;
-
-void mw_unwind_forget(void)
-{
-    __atomic_fetch_add(&generation, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < REMEMBERED; i++)
-        __atomic_store_n(&remembered[i].mixed, 0, __ATOMIC_RELAXED);
-}
-
-static void remember(size_t place, uintptr_t address, uint64_t packed)
-{
-    __atomic_store_n(&remembered[place].rule, packed, __ATOMIC_RELAXED);
-    __atomic_store_n(&remembered[place].mixed, packed ^ address, __ATOMIC_RELAXED);
-}
-
-/* What it says, if it is remembered in that place; else 0. */
-static inline uint64_t recall(size_t place, uintptr_t address)
-{
-    uint64_t mixed = __atomic_load_n(&remembered[place].mixed, __ATOMIC_RELAXED);
-    uint64_t packed = __atomic_load_n(&remembered[place].rule, __ATOMIC_RELAXED);
-    return LIKELY((mixed ^ packed) == address) ? packed : 0;
-}
-
-/* Its place is empty or another's. The other goes next door, where it is found as well: two frames of one stack that
- * share a place must not drive each other out time and again. */
-static __attribute__((noinline)) uint64_t learn_rule(uintptr_t address)
-{
-    struct mw_cfi_rule rule = {.kind = MW_CFI_NONE};
-    struct found_object found;
-    size_t place = place_of(address);
-    uint64_t next_door = recall(place ^ 1, address);
-    if (next_door)
-        return next_door;
-    // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    if (find_object && find_object((void *)address, &found) == 0 && found.eh_frame)
-        rule = mw_cfi_find(found.eh_frame, (uintptr_t)found.map_start, (uintptr_t)found.map_end, address);
-    uint64_t packed = mw_cfi_pack(rule);
-    uint64_t others = __atomic_load_n(&remembered[place].rule, __ATOMIC_RELAXED);
-    if (others)
-        remember(place ^ 1, others ^ __atomic_load_n(&remembered[place].mixed, __ATOMIC_RELAXED), others);
-    remember(place, address, packed);
-    return packed;
-}
-
-/* `address` lies in the call, or is where a signal came. */
-static inline __attribute__((always_inline)) uint64_t rule_of(uintptr_t address)
-{
-    uint64_t packed = recall(place_of(address), address);
-    return LIKELY(packed) ? packed : learn_rule(address);
 }
 
 /* ---- from frame to frame ---- */
@@ -249,7 +152,7 @@ static __attribute__((noinline)) enum step by_rare_rule(struct frame *frame, enu
 
 static inline __attribute__((always_inline)) enum step by_table(struct frame *frame)
 {
-    uint64_t rule = rule_of(frame->is_exact ? frame->pc : frame->pc - 1);
+    uint64_t rule = mw_rule_of(frame->is_exact ? frame->pc : frame->pc - 1);
     enum mw_cfi_kind found = mw_cfi_packed_kind(rule);
     uintptr_t cfa;
     uintptr_t fp = frame->fp;
@@ -522,7 +425,7 @@ static bool is_cut(const struct mw_unwind_memory *memory)
 uint64_t mw_unwind_again(struct mw_unwind_memory *memory)
 {
     struct frame frame = here();
-    uint32_t now = __atomic_load_n(&generation, __ATOMIC_RELAXED);
+    uint32_t now = __atomic_load_n(&mw_rules_generation, __ATOMIC_RELAXED);
     begin_stack(frame.sp);
     if (UNLIKELY(memory->generation != now)) {
         memory->generation = now;

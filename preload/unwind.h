@@ -20,13 +20,6 @@
 
 #include "options.h"
 
-/* A module as the loader tells of it: where it is mapped, and its link map. */
-struct mw_unwind_module {
-    uintptr_t start;
-    uintptr_t end;
-    const void *link_map; /* struct link_map */
-};
-
 /* One thread's memory of its last walk, the outermost frame first, so that it grows and shrinks at its end as the stack
  * does. The outer frames are mostly those of the last time: where the walk comes upon a frame that it knows, and the
  * words further out are what they were, the rest is known. {0} at first; it holds only what can be found again. */
@@ -78,11 +71,5 @@ unsigned mw_unwind(uint64_t *frames, unsigned capacity, bool *truncated);
  * are MW_UNWIND_DEPTH at most. A memory is used by one thread, and not by a signal handler that comes in between. */
 uint64_t mw_unwind_again(struct mw_unwind_memory *memory);
 unsigned mw_unwind_remembered(const struct mw_unwind_memory *memory, uint64_t *frames, bool *truncated);
-
-/* The module in which the address lies. False: none, or this loader does not tell. */
-bool mw_unwind_module_of(uintptr_t address, struct mw_unwind_module *module);
-
-/* Modules have been unloaded: what was remembered of their addresses is forgotten. */
-void mw_unwind_forget(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include "real.h"
 #include "store.h"
 #include "threads.h"
+#include "unwind_rules.h"
 
 /* What the unwinder needs of its neighbours. */
 struct mw_counters mw_threads_nobody;
