@@ -25,7 +25,8 @@
     X(KEEP,     keep,        flag,     "no",     "yes or no",                                            "leave the segment there also when the program ends by itself") \
     X(RUN,      run,         name,     "",       "a name of up to 63 characters",                        "what memwatch-run calls all that it has started together") \
     X(TRIM_PERCENT, trim_percent, percent, "50", "a number of per cent from 0 to 100000, or off",        "as GOGC: memory is asked back when the allocator holds more than this share of what is live, and when the program goes quiet") \
-    X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "as GOMEMLIMIT: usage past which the allocator is asked to return memory; a share is of the cgroup's limit")
+    X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "as GOMEMLIMIT: usage past which the allocator is asked to return memory; a share is of the cgroup's limit") \
+    X(HARD_LIMIT, hard_limit, amount, "off", MW_AMOUNT_ACCEPTED,                                         "past so much resident memory of this process its allocations fail (ENOMEM, bad_alloc), after a last try to get some back; a share is of the cgroup's limit at the start")
 /* clang-format on */
 
 #define MW_SHORTEST_INTERVAL_NS UINT64_C(10000000)

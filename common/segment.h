@@ -151,7 +151,9 @@ enum mw_segment_request {
     X(SET_LIMIT, "limit set", "limit_bytes")                                                                           \
     X(SET_INTERVAL, "interval set", "interval_ns")                                                                     \
     X(SET_SAMPLE, "sampling set", "sample_mean_bytes")                                                                 \
-    X(EXIT, "exit", "status")
+    X(EXIT, "exit", "status")                                                                                          \
+    X(HARD_LIMIT, "allocation failed at the hard limit",                                                               \
+      "asked_bytes, rss_bytes, limit_bytes, stack (0: none), how many have failed so far")
 
 enum mw_segment_event_kind {
     MW_SEGMENT_NO_EVENT,

@@ -179,6 +179,11 @@ static inline __attribute__((always_inline)) uint32_t current_stack(uint16_t fla
     return memory ? known_stack(memory) : unknown_stack(flags);
 }
 
+uint32_t mw_profile_current_stack(void)
+{
+    return unknown_stack(0);
+}
+
 /* To a counter of a stack. */
 static inline void add_to(uint64_t *counter, uint64_t value, bool is_alone)
 {

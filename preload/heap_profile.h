@@ -31,6 +31,9 @@ uint32_t mw_profile_allocated(const void *block, uint64_t usable_bytes, uint64_t
 /* The same where every block is noted: nothing is scaled, and the number is that of the stack. */
 uint32_t mw_profile_allocated_exactly(uint64_t own_bytes);
 
+/* The calling thread's stack, to be told of elsewhere; nothing is counted for it. 0: there was no room. */
+uint32_t mw_profile_current_stack(void);
+
 /* A noted block is about to be freed. */
 void mw_profile_freed(uint32_t number, uint64_t usable_bytes);
 

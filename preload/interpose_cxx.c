@@ -100,6 +100,7 @@ static void *find_in(const char *module, const char *symbol, const void *self)
 static void *find_throwing(const char *symbol, const void *self, const void *caller)
 {
     Dl_info module;
+    mw_thread.resolving = true; /* a hard limit is not for what this needs itself (hard_limit.c) */
     void *found = dladdr(caller, &module) ? find_in(module.dli_fname, symbol, self) : NULL;
     if (!found)
         found = find_in("libstdc++.so.6", symbol, self);
@@ -108,6 +109,7 @@ static void *find_throwing(const char *symbol, const void *self, const void *cal
     if (!found)
         found = mw_real_find(symbol);
     mw_real_forget_error();
+    mw_thread.resolving = false;
     if (!found && !strstr(symbol, "nothrow"))
         abort(); /* as if nobody caught it */
     return found;

@@ -3,17 +3,32 @@
  * The mapping functions that the program calls. What the allocator beneath us maps for itself is passed through
  * unrecorded: it shows in the heap's own figures. (glibc's malloc, loader and thread stacks do not come by here.)
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
+#include "hard_limit.h"
 #include "maps.h"
 #include "real.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* Memory of the program's own, that it means to use: not address space that is set aside, nor a mapping's replacement.
+ */
+static bool is_memory(int protection, int flags)
+{
+    return (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) &&
+           !(flags & (MAP_FIXED | MAP_NORESERVE));
+}
+
 static inline void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset,
                         const void *return_address)
 {
+    if (__builtin_expect(mw_hard_limit_is_set, 0) && is_memory(protection, flags) &&
+        !mw_real_is_allocators(return_address) && !mw_hard_limit_admits(bytes)) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
     void *mapped = mw_real_mmap(address, bytes, protection, flags, fd, offset);
     if (mapped != MAP_FAILED && !mw_real_is_allocators(return_address))
         mw_maps_mapped(mapped, bytes, (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE);

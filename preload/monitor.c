@@ -9,6 +9,7 @@
 
 #include "counters.h"
 #include "format.h"
+#include "hard_limit.h"
 #include "headroom.h"
 #include "keeper.h"
 #include "memory_limit.h"
@@ -197,11 +198,22 @@ static void record_and_print(uint64_t now_ns, bool line_is_due)
         PRINT(, &monitor.stats);
 }
 
+/* True: an allocation has just failed for it. */
+static bool say_hard_limit(void)
+{
+    const char *news = mw_hard_limit_news();
+    if (!news)
+        return false;
+    PRINT(note_, news);
+    mw_hard_limit_has_said();
+    return true;
+}
+
 /* Is there something that it has not seen yet? */
 static bool has_mail(void)
 {
     return (!mw_keeper_owes_answer() && __atomic_load_n(asked_word(), __ATOMIC_ACQUIRE) != monitor.seen) ||
-           mw_keeper_has_mail();
+           mw_keeper_has_mail() || mw_hard_limit_has_news();
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -250,7 +262,7 @@ static void watch(void)
     mw_syscall6(SYS_prctl, PR_SET_NAME, (long)"memwatch", 0, 0, 0, 0);
     while (sleep_until(sooner(next_step_ns, next_look_ns))) {
         uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-        if (mw_keeper_fetch())
+        if (mw_keeper_fetch() || say_hard_limit())
             next_look_ns = now_ns;
         look_at_control(now_ns);
         if (interval_ns != monitor.interval_ns) {

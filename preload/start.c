@@ -11,6 +11,7 @@
 
 #include "count.h"
 #include "good_size.h"
+#include "hard_limit.h"
 #include "heap_profile.h"
 #include "maps.h"
 #include "memory_limit.h"
@@ -68,6 +69,7 @@ static void after_fork_in_child(void)
     mw_threads_after_fork();
     mw_profile_after_fork();
     mw_maps_after_fork_in_child();
+    mw_hard_limit_after_fork();
     mw_monitor_start_in_child();
 }
 
@@ -95,6 +97,16 @@ static void start_profile(void)
     mw_profile_start(exact);
 }
 
+static void start_hard_limit(void)
+{
+    struct memwatch_stats stats;
+    struct mw_probe probe = {0};
+    if (options.hard_limit.kind == MW_AMOUNT_NONE)
+        return;
+    mw_readings_take(&probe, &stats);
+    mw_hard_limit_start(mw_amount_bytes(options.hard_limit, stats.CgroupLimit));
+}
+
 __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
@@ -110,6 +122,7 @@ __attribute__((constructor)) static void start(void)
     mw_threads_start();
     mw_memory_limit_start(&options);
     mw_readings_start();
+    start_hard_limit();
     mw_record_event(MW_SEGMENT_START, mw_store.header->pid, NULL, 0);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     on_exit(at_exit, NULL);

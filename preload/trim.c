@@ -67,7 +67,7 @@ static unsigned choose(const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE])
 }
 
 /* The second field of /proc/self/statm, in pages. */
-static uint64_t rss_bytes(void)
+uint64_t mw_trim_rss_bytes(void)
 {
     char text[128];
     uint64_t pages = 0;
@@ -139,11 +139,11 @@ static int trim_now(uint64_t *pause_ns)
 int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_event *event)
 {
     uint64_t pause_ns;
-    uint64_t before = rss_bytes();
+    uint64_t before = mw_trim_rss_bytes();
     int error = trim_now(&pause_ns);
     if (error)
         return error;
-    uint64_t after = rss_bytes();
+    uint64_t after = mw_trim_rss_bytes();
     *event = (struct mw_trim_event){
         .reason = reason,
         .thread = (uint32_t)mw_syscall6(SYS_gettid, 0, 0, 0, 0, 0, 0),

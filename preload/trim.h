@@ -22,6 +22,9 @@ void mw_trim_start(void);
  * alone. */
 int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_event *event);
 
+/* RSS, read now. Any thread, async-signal-safe. */
+uint64_t mw_trim_rss_bytes(void);
+
 /* What the allocators said of themselves after the last trim: fills that many of `out`, none before the first. Each
  * figure is whole, but while a trim is under way they may be of two. Any thread, async-signal-safe. */
 struct mw_trim_figures {
