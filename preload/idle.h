@@ -2,8 +2,8 @@
  *
  * A program of one thread that goes to sleep can be asked for nothing: the monitor may not call the allocator, and the
  * thread does not come by. So its long waits are cut into slices at first, each by the very call that the program
- * makes, and between two of them it serves what the monitor has asked for. After some seconds, by when what can be
- * returned is returned, it sleeps on undisturbed.
+ * makes, and between two of them it serves what the monitor has asked for; but not in a signal handler, which may have
+ * interrupted the allocator. After some seconds, by when what can be returned is returned, it sleeps on undisturbed.
  *
  * A signal that comes between two slices does not interrupt the wait. That is no new danger: whoever relies on a signal
  * to end such a wait relies on its not coming just before. (Those who must not, use ppoll and the like with a mask, and

@@ -122,10 +122,12 @@ static uint64_t from_timeval(const struct timeval *timeout)
     return (uint64_t)timeout->tv_sec * S + (uint64_t)timeout->tv_usec * 1000;
 }
 
-static void copy_set(fd_set *to, const fd_set *from)
+/* Only as much as the kernel looks at: a program with few descriptors may have made room for no more. */
+static void copy_set(fd_set *to, const fd_set *from, int count)
 {
-    if (from)
-        *to = *from;
+    size_t words = ((size_t)count + NFDBITS - 1) / NFDBITS;
+    if (to && from)
+        memcpy(to, from, words * sizeof(fd_mask));
 }
 
 /* A slice that has seen nothing leaves the sets empty, and the time as what is left of the slice. */
@@ -136,11 +138,10 @@ static int select_in_slices(int count, fd_set *sets[3], struct timeval *timeout,
     uint64_t slice_ns;
     int result;
     for (unsigned i = 0; i < 3; i++)
-        copy_set(&asked[i], sets[i]);
+        copy_set(&asked[i], sets[i], count);
     do {
         for (unsigned i = 0; i < 3; i++)
-            if (sets[i])
-                *sets[i] = asked[i];
+            copy_set(sets[i], &asked[i], count);
         slice_ns = mw_idle_next_ns(&idle);
         struct timeval slice = {.tv_sec = (time_t)(slice_ns / S), .tv_usec = (suseconds_t)(slice_ns % S / 1000)};
         result = real_select(count, sets[0], sets[1], sets[2], slice_ns == MW_IDLE_FOR_EVER ? NULL : &slice);
@@ -215,7 +216,7 @@ EXPORT unsigned sleep(unsigned seconds)
         errno = saved;
         return 0;
     }
-    return (unsigned)wait.tv_sec + (wait.tv_nsec >= (long)S / 2);
+    return (unsigned)wait.tv_sec;
 }
 
 EXPORT int usleep(useconds_t microseconds)
