@@ -138,6 +138,21 @@ def print_table(heads, lines):
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(shown, widths)).rstrip(), flush=True)
 
 
+def join(results, order):
+    """Reports of several runs as one, an experiment from the last that has it. What the machine said of itself in each,
+    where that differs. `order`: of the experiments."""
+    first, *others = results
+    for other in others:
+        for key, value in other["machine"].items():
+            told = first["machine"].get(key, "")
+            if value not in told.split("; "):
+                first["machine"][key] = f"{told}; {value}" if told else value
+        for part in ("experiments", "versions", "left_out"):
+            first[part] |= other[part]
+    first["experiments"] = {name: first["experiments"][name] for name in order if name in first["experiments"]}
+    return first
+
+
 def print_machine(report):
     print("\n".join(f"{key}: {value}" for key, value in report["machine"].items()))
 
