@@ -33,6 +33,11 @@ static bool parse_limit(const char *value, struct settings *out)
            !(out->limit.kind == MW_AMOUNT_BYTES && out->limit.bytes >= INT64_MAX);
 }
 
+static bool parse_percent(const char *value, struct settings *out)
+{
+    return mw_percent_parse(value, &out->request.trim_percent) == 0;
+}
+
 static bool parse_sample(const char *value, struct settings *out)
 {
     uint64_t *bytes = &out->request.sample_mean_bytes;
@@ -50,6 +55,7 @@ static const struct key {
 } keys[] = {
     {"interval", MW_SEGMENT_ASK_INTERVAL, parse_interval, "a duration from 10ms to 24h, such as 250ms, 1s, 1.5m"},
     {"limit", MW_SEGMENT_ASK_LIMIT, parse_limit, MW_AMOUNT_ACCEPTED " (a share is of the cgroup's limit)"},
+    {"trim_percent", MW_SEGMENT_ASK_PERCENT, parse_percent, MW_PERCENT_ACCEPTED},
     {"sample", MW_SEGMENT_ASK_SAMPLE, parse_sample, "a size from 2 bytes on, such as 512K, or off"},
 };
 
@@ -69,7 +75,8 @@ static int take_word(const char *word, struct settings *out)
     size_t length = strcspn(word, "=");
     const struct key *key = find_key(word, length);
     if (!key)
-        return mw_command_usage("set", "the keys are interval, limit and sample, not \"%.*s\"", (int)length, word);
+        return mw_command_usage("set", "the keys are interval, limit, trim_percent and sample, not \"%.*s\"",
+                                (int)length, word);
     if (!word[length])
         return mw_command_usage("set", "%s= takes %s", key->name, key->accepted);
     if (!key->parse(word + length + 1, out))

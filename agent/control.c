@@ -82,6 +82,7 @@ static void put_request(struct mw_segment_control *control, const struct mw_cont
     __atomic_store_n(&control->interval_ns, request->interval_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&control->sample_mean_bytes, request->sample_mean_bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&control->limit_bytes, request->limit_bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&control->trim_percent, request->trim_percent, __ATOMIC_RELAXED);
     __atomic_store_n(&control->what, request->what, __ATOMIC_RELAXED);
 }
 

@@ -19,6 +19,7 @@ struct mw_control_request {
     uint64_t interval_ns;
     uint64_t sample_mean_bytes;
     int64_t limit_bytes; /* INT64_MAX: none */
+    int trim_percent;    /* below 0: off */
 };
 
 struct mw_control_answer {

@@ -115,20 +115,7 @@ static int parse_sample(const char *value, uint64_t *out_bytes)
 
 static int parse_percent(const char *value, int *out)
 {
-    int percent = 0;
-    if (strcmp(value, "off") == 0) {
-        *out = -1;
-        return 0;
-    }
-    for (const char *digit = value; *digit; digit++) {
-        if (*digit < '0' || *digit > '9')
-            return -EINVAL;
-        percent = percent * 10 + (*digit - '0');
-        if (percent > MW_LARGEST_PERCENT)
-            return -ERANGE;
-    }
-    *out = percent;
-    return 0;
+    return mw_percent_parse(value, out);
 }
 
 static int parse_amount(const char *value, struct mw_amount *out)

@@ -24,15 +24,13 @@
     X(DIR,      directory,   directory, "/dev/shm", "the path of a directory",                           "where the segment stands, in memwatch-UID/") \
     X(KEEP,     keep,        flag,     "no",     "yes or no",                                            "leave the segment there also when the program ends by itself") \
     X(RUN,      run,         name,     "",       "a name of up to 63 characters",                        "what memwatch-run calls all that it has started together") \
-    X(TRIM_PERCENT, trim_percent, percent, "50", "a number of per cent from 0 to 100000, or off",        "as GOGC: memory is asked back when the allocator holds more than this share of what is live, and when the program goes quiet") \
+    X(TRIM_PERCENT, trim_percent, percent, "50", MW_PERCENT_ACCEPTED,        "as GOGC: memory is asked back when the allocator holds more than this share of what is live, and when the program goes quiet") \
     X(LIMIT,    limit,       amount,   "90%",    MW_AMOUNT_ACCEPTED,                                     "as GOMEMLIMIT: usage past which the allocator is asked to return memory; a share is of the cgroup's limit") \
     X(HARD_LIMIT, hard_limit, amount, "off", MW_AMOUNT_ACCEPTED,                                         "past so much resident memory of this process its allocations fail (ENOMEM, bad_alloc), after a last try to get some back; a share is of the cgroup's limit at the start")
 /* clang-format on */
 
 #define MW_SHORTEST_INTERVAL_NS UINT64_C(10000000)
 #define MW_LONGEST_INTERVAL_NS  (24 * 3600 * UINT64_C(1000000000))
-
-#define MW_LARGEST_PERCENT 100000
 
 enum mw_monitor_kind { MW_MONITOR_AUTO, MW_MONITOR_THREAD, MW_MONITOR_OFF };
 

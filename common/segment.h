@@ -129,7 +129,8 @@ struct mw_segment_control {
     int64_t limit_bytes;        /* INT64_MAX: none */
     int64_t result;             /* of a trim: bytes returned; or a negative errno value */
     uint64_t pause_ns;          /* of a trim */
-    uint64_t spare[8];
+    int64_t trim_percent;       /* below 0: off */
+    uint64_t spare[7];
 };
 
 enum mw_segment_request {
@@ -137,6 +138,7 @@ enum mw_segment_request {
     MW_SEGMENT_ASK_INTERVAL = 2,
     MW_SEGMENT_ASK_SAMPLE = 4,
     MW_SEGMENT_ASK_LIMIT = 8,
+    MW_SEGMENT_ASK_PERCENT = 16,
 };
 
 /* X(NAME, text, meanings of values[0], values[1], …) */

@@ -112,6 +112,26 @@ int mw_share_parse(const char *string, uint32_t *out_ppm)
     return 0;
 }
 
+int mw_percent_parse(const char *string, int *out)
+{
+    int percent = 0;
+    if (strcmp(string, "off") == 0) {
+        *out = -1;
+        return 0;
+    }
+    if (!*string)
+        return -EINVAL;
+    for (const char *digit = string; *digit; digit++) {
+        if (*digit < '0' || *digit > '9')
+            return -EINVAL;
+        percent = percent * 10 + (*digit - '0');
+        if (percent > MW_LARGEST_PERCENT)
+            return -ERANGE;
+    }
+    *out = percent;
+    return 0;
+}
+
 int mw_duration_parse(const char *string, uint64_t *out_ns)
 {
     static const struct {

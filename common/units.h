@@ -15,6 +15,7 @@
 
 #define MW_SIZE_ACCEPTED     "a size such as 1048576, 512K, 100M, 1.5GiB"
 #define MW_SHARE_ACCEPTED    "a share such as 90%"
+#define MW_PERCENT_ACCEPTED  "a number of per cent from 0 to 100000, or off"
 #define MW_DURATION_ACCEPTED "a duration such as 250ms, 1s, 1.5m"
 
 /* "100M", "1.5 GiB", "4096": bytes, rounded down. Units B, K, M, G, T, P, E in either case, with B or iB behind. */
@@ -22,6 +23,10 @@ int mw_size_parse(const char *string, uint64_t *out_bytes);
 
 /* "90%", "12.5%" in parts per million; from 0 to 100 %. */
 int mw_share_parse(const char *string, uint32_t *out_ppm);
+
+/* A growth in per cent, "50", as Go's GOGC; "off" is -1. */
+#define MW_LARGEST_PERCENT 100000
+int mw_percent_parse(const char *string, int *out);
 
 /* "250ms", "1s", "1.5m", "2h", "10us"; a bare number is seconds. */
 int mw_duration_parse(const char *string, uint64_t *out_ns);

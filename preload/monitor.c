@@ -146,6 +146,11 @@ static void obey(uint32_t what)
         mw_memory_limit_set(control->limit_bytes);
         mw_record_event(MW_SEGMENT_SET_LIMIT, 0, &limit_bytes, 1);
     }
+    if (what & MW_SEGMENT_ASK_PERCENT) {
+        int64_t percent = control->trim_percent;
+        mw_memory_limit_set_percent(percent > MW_LARGEST_PERCENT ? MW_LARGEST_PERCENT
+                                                                 : (int)(percent < 0 ? -1 : percent));
+    }
 }
 
 /* Looks whether something new is asked. What asks for a trim is answered when that is done, or nobody came to do it. */

@@ -304,6 +304,13 @@ class Live(Segments):
             after = wait_until(lambda: (s := self.stats(process.pid))["RSS"] < before["RSS"] - (20 << 20) and s, "less memory")
             self.assertGreaterEqual(after["NextTrim"], 20 << 20)
 
+    def test_a_percentage_can_be_set_and_is_kept(self):
+        with self.hoard("busy", interval="50ms", limit="off") as process:
+            wait_until(lambda: self.stats(process.pid)["RSS"] > 40 << 20, "a look at all that it hoards")
+            self.assertEqual(self.stats(process.pid)["NumTrim"], 0)
+            memwatch("set", process.pid, "trim_percent=1")
+            wait_until(lambda: self.stats(process.pid)["NumTrim"], "a trim by percentage")
+
     def check_sampling(self, before):
         with self.hoard("busy", sample=before) as process:
             def blocks():

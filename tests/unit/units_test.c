@@ -190,6 +190,36 @@ static void shares(void **state)
     check_parses(parse_share, cases, COUNT(cases));
 }
 
+static void percentages(void **state)
+{
+    static const struct {
+        const char *string;
+        int error;
+        int percent;
+    } cases[] = {
+        {"0", 0, 0},
+        {"50", 0, 50},
+        {"007", 0, 7},
+        {"100000", 0, 100000},
+        {"off", 0, -1},
+        {"100001", -ERANGE, 0},
+        {"99999999999999999999", -ERANGE, 0},
+        {"", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+        {"50%", -EINVAL, 0},
+        {"5 0", -EINVAL, 0},
+        {"Off", -EINVAL, 0},
+        {"1.5", -EINVAL, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int percent = 12345;
+        int error = mw_percent_parse(cases[i].string, &percent);
+        if (error != cases[i].error || percent != (error ? 12345 : cases[i].percent))
+            fail_msg("\"%s\": %d, %d", cases[i].string, error, percent);
+    }
+}
+
 static void durations(void **state)
 {
     const uint64_t s = UINT64_C(1000000000);
@@ -387,6 +417,7 @@ int main(void)
         cmocka_unit_test(sizes_that_are_none),
         cmocka_unit_test(sizes_beyond_64_bits),
         cmocka_unit_test(shares),
+        cmocka_unit_test(percentages),
         cmocka_unit_test(durations),
         cmocka_unit_test(amounts),
         cmocka_unit_test(what_an_amount_stands_for),
