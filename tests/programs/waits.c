@@ -331,30 +331,28 @@ static void build_and_drop(void)
             free(blocks[i]);
 }
 
-static volatile sig_atomic_t turns;
-
 static void sleep_in_handler(int number)
 {
     (void)number;
     sleep(5);
-    turns = turns + 1;
+    (void)!write(1, "survived\n", 9);
+    _exit(0);
 }
 
 /* Nearly all the time in glibc's consolidation, with no lock: whoever trims in between finds a heap in pieces. */
-static void handler(void)
+_Noreturn static void handler(void)
 {
     const struct itimerval timer = {.it_value = {.tv_usec = 20000}};
     build_and_drop();
     signal(SIGALRM, sleep_in_handler);
     setitimer(ITIMER_REAL, &timer, NULL);
-    while (turns < 1) {
+    for (;;) {
         void *large[64];
         for (unsigned i = 0; i < 64; i++)
             large[i] = malloc(2000 + 500 * i);
         for (unsigned i = 0; i < 64; i++)
             free(large[i]);
     }
-    printf("survived\n");
 }
 
 #define ALLOW(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
