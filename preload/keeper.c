@@ -155,7 +155,8 @@ uint64_t mw_keeper_look(uint64_t now_ns)
     mw_headroom_set(decision.look_after_bytes);
     if (decision.reason != MW_LIMITER_NONE &&
         ask((struct request){
-            .since_ns = now_ns, .is_urgent = decision.is_urgent, .reason = decision.reason, .before = readings}))
+            .since_ns = now_ns, .is_urgent = decision.is_urgent, .reason = decision.reason, .before = readings}) ==
+            -ENOTSUP)
         keeper.hooks->cannot();
     mw_pressure_level_note(&readings, decision.reason, now_ns); /* the allocator comes first */
     return now_ns + decision.next_look_ns;

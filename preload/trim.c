@@ -196,11 +196,25 @@ void mw_trim_wait(bool (*is_called)(void))
         mw_syscall6(SYS_futex, (long)&calls, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0);
 }
 
+static bool is_forbidden; /* to the program's threads */
+
+void mw_trim_withdraw(bool for_ever)
+{
+    if (for_ever)
+        __atomic_store_n(&is_forbidden, true, __ATOMIC_RELEASE);
+    if (!move_on(MW_TRIM_REQUESTED, MW_TRIM_RUNNING))
+        return;
+    request.error = -EPERM;
+    move_on(MW_TRIM_RUNNING, MW_TRIM_DONE);
+}
+
 int mw_trim_request(enum mw_trim_reason reason, uint64_t limit_bytes, bool is_urgent)
 {
     const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE];
     if (!choose(chosen))
         return -ENOTSUP;
+    if (__atomic_load_n(&is_forbidden, __ATOMIC_ACQUIRE) && !mw_reclaimer_is_there())
+        return -EPERM;
     move_on(MW_TRIM_DONE, MW_TRIM_IDLE); /* of a request that nobody waits for any more */
     if (__atomic_load_n(&mw_trim_request_state, __ATOMIC_ACQUIRE) != MW_TRIM_IDLE)
         return 0;

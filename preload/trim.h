@@ -62,6 +62,10 @@ bool mw_trim_fetch(int *error, struct mw_trim_event *event);
 /* In the child of a fork: forgets the request. */
 void mw_trim_after_fork(void);
 
+/* The program's threads are not to serve what is asked of them now, or ever again: a system call that they did not make
+ * by themselves could kill them. Makes none. */
+void mw_trim_withdraw(bool for_ever);
+
 /* Serves a request, if there is one that anybody may serve; waits for an urgent one that is the reclaimer's, for a
  * moment at most. The reclaimer serves both, wherever it is, and waits for them. */
 void mw_trim_meet_request(void);

@@ -176,7 +176,6 @@ class Waits(Limiter):
     def test_a_sandbox_is_not_shown_other_calls(self):
         self.sandbox("off")
 
-    @unittest.expectedFailure  # a trim that was asked for before the filter is served behind it: it reads /proc, and dies
     def test_nor_is_one_that_memory_could_be_asked_of(self):
         self.sandbox("50")
 

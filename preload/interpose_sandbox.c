@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * prctl: the calling thread puts a filter on its system calls, or is about to (who has no privilege must first give up
+ * gaining any). From then on it is not made to do what it would not have done by itself.
+ */
+#include <stdarg.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "real.h"
+#include "trim.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT int prctl(int option, ...)
+{
+    int (*real)(int, unsigned long, unsigned long, unsigned long, unsigned long);
+    void *found = mw_real_find("prctl");
+    unsigned long arguments[4];
+    va_list list;
+    va_start(list, option);
+    for (unsigned i = 0; i < 4; i++)
+        arguments[i] = va_arg(list, unsigned long);
+    va_end(list);
+    if (option == PR_SET_SECCOMP || option == PR_SET_NO_NEW_PRIVS)
+        mw_trim_withdraw(option == PR_SET_SECCOMP);
+    memcpy(&real, &found, sizeof real); /* ISO C has no cast from object to function */
+    return real(option, arguments[0], arguments[1], arguments[2], arguments[3]);
+}
