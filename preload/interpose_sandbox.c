@@ -20,7 +20,7 @@ EXPORT int prctl(int option, ...)
     va_list list;
     va_start(list, option);
     for (unsigned i = 0; i < 4; i++)
-        arguments[i] = va_arg(list, unsigned long);
+        arguments[i] = va_arg(list, unsigned long); // NOLINT(clang-analyzer-valist.Uninitialized)
     va_end(list);
     if (option == PR_SET_SECCOMP || option == PR_SET_NO_NEW_PRIVS)
         mw_trim_withdraw(option == PR_SET_SECCOMP);

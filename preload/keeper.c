@@ -49,9 +49,8 @@ static struct mw_limiter_readings readings_now(void)
 static const char *copy_variable(const char *name, char *out, size_t capacity_bytes)
 {
     const char *value = getenv(name);
-    if (!value || strlen(value) >= capacity_bytes)
-        return NULL;
-    return strcpy(out, value);
+    size_t length = value ? strlen(value) : capacity_bytes;
+    return length < capacity_bytes ? memcpy(out, value, length + 1) : NULL;
 }
 
 static void read_places(void)

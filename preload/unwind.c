@@ -257,8 +257,8 @@ static bool leave_by(const struct mw_unwind_way *way, struct frame *frame)
     if (!way->length_bytes || !read_word(base + way->length_bytes - sizeof pc, &pc) || is_own(pc))
         return false;
     for (unsigned i = 0; i < way->count; i++)
-        if (*(const uintptr_t *)(base + way->frames[i].at_bytes) !=
-            way->frames[i].pc) // NOLINT(performance-no-int-to-ptr)
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
+        if (*(const uintptr_t *)(base + way->frames[i].at_bytes) != way->frames[i].pc)
             return false;
     frame->pc = pc;
     frame->sp = base + way->length_bytes;

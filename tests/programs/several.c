@@ -51,7 +51,7 @@ static void *rest(void *unused)
 static void at_exit(void)
 {
     for (unsigned i = 0; i < 1000; i++)
-        free(malloc(i * 10));
+        free(malloc(10 + (size_t)i * 10));
     say("handler\n");
 }
 

@@ -149,6 +149,7 @@ static struct mw_allocator over(const struct mw_allocator_kind *kind, ...)
     va_list functions;
     va_start(functions, kind);
     for (unsigned i = 0; i < MW_ALLOCATOR_SYMBOLS && kind->symbols[i]; i++)
+        // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized)
         allocator.functions[i] = va_arg(functions, mw_allocator_function);
     va_end(functions);
     forget();

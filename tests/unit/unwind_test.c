@@ -63,6 +63,7 @@ static uint64_t hash_of(const struct unwound *stack)
 /* Not cmocka's assertions: these are in other threads and in signal handlers, too. */
 static void fail_look(const char *what, const struct unwound *whole, const struct unwound *again)
 {
+    // NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c): raised, not sent
     fprintf(stderr, "look %u, depth %u: %s: %u frames%s, and again %u%s\n", walker.looks, walker.depth, what,
             whole->depth, whole->is_truncated ? " cut" : "", again->depth, again->is_truncated ? " cut" : "");
     abort();
@@ -72,6 +73,7 @@ static __attribute__((noinline)) void look(void)
 {
     struct unwound whole;
     struct unwound again;
+    // NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c)
     uint64_t key = unwinding_both(&walker.memory, &whole, &again);
     walker.looks++;
     walker.cut += whole.is_truncated;
@@ -99,7 +101,7 @@ static __attribute__((noinline)) void plain(volatile int *sink)
 
 static __attribute__((noinline)) void large(volatile int *sink)
 {
-    volatile char room[3000];
+    volatile unsigned char room[3000];
     room[0] = 1;
     go_on();
     *sink = room[0];
@@ -108,7 +110,7 @@ static __attribute__((noinline)) void large(volatile int *sink)
 /* Two of them can change places, so that what is further in stands where it stood. */
 static __attribute__((noinline)) void sized_at_run_time(volatile int *sink)
 {
-    volatile char *room = alloca(16 + any(4) * 16);
+    volatile unsigned char *room = alloca(16 + any(4) * 16);
     room[0] = 1;
     if (any(2))
         go_on();
@@ -119,7 +121,7 @@ static __attribute__((noinline)) void sized_at_run_time(volatile int *sink)
 
 static __attribute__((noinline)) void sized_otherwise(volatile int *sink)
 {
-    volatile char *room = alloca(16 + any(4) * 16);
+    volatile unsigned char *room = alloca(16 + any(4) * 16);
     room[0] = 1;
     if (any(2))
         go_on();
@@ -130,7 +132,7 @@ static __attribute__((noinline)) void sized_otherwise(volatile int *sink)
 
 static __attribute__((noinline)) void aligned(volatile int *sink)
 {
-    volatile char room[64] __attribute__((aligned(64)));
+    volatile unsigned char room[64] __attribute__((aligned(64)));
     room[0] = 1;
     go_on();
     *sink = room[0];
@@ -212,12 +214,12 @@ static void go_on(void)
     walker.depth--;
 }
 
-static void *walk(void *seed)
+static void *walk(void *seed) /* a pointer to it */
 {
     memset(&walker, 0, sizeof walker);
     seen = calloc(2 * (size_t)SEEN, sizeof *seen);
     assert_non_null(seen);
-    walker.random = (uintptr_t)seed;
+    walker.random = *(const uint64_t *)seed;
     while (walker.looks < LOOKS)
         go_on();
     free(seen);
@@ -231,16 +233,19 @@ static void *walk(void *seed)
 static void same_as_a_whole_walk(void **state)
 {
     (void)state;
-    for (uintptr_t seed = 1; seed <= 3; seed++)
-        walk((void *)(seed * UINT64_C(0x9e3779b97f4a7c15)));
+    for (uint64_t i = 1; i <= 3; i++) {
+        uint64_t seed = i * UINT64_C(0x9e3779b97f4a7c15);
+        walk(&seed);
+    }
 }
 
 static void same_in_other_threads(void **state)
 {
+    static uint64_t seeds[] = {UINT64_C(0xd6e8feb86659fd93), UINT64_C(0xa3b195354a39b70d)};
     pthread_t threads[2];
     (void)state;
-    for (uintptr_t i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, walk, (void *)((i + 11) * UINT64_C(0xd6e8feb86659fd93))), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, walk, &seeds[i]), 0);
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
 }
@@ -249,7 +254,7 @@ static void same_in_other_threads(void **state)
  * and where the first one's return address stood nothing else has been written. */
 static __attribute__((noinline)) void next(volatile int *sink, unsigned room_bytes)
 {
-    volatile char *room = alloca(room_bytes);
+    volatile unsigned char *room = alloca(room_bytes);
     room[0] = 1;
     look();
     *sink = room[0];
@@ -257,7 +262,7 @@ static __attribute__((noinline)) void next(volatile int *sink, unsigned room_byt
 
 static __attribute__((noinline)) void little(volatile int *sink, unsigned little_bytes, unsigned much_bytes)
 {
-    volatile char *room = alloca(little_bytes);
+    volatile unsigned char *room = alloca(little_bytes);
     room[0] = 1;
     next(sink, much_bytes);
     *sink += room[0];
@@ -265,7 +270,7 @@ static __attribute__((noinline)) void little(volatile int *sink, unsigned little
 
 static __attribute__((noinline)) void much(volatile int *sink, unsigned little_bytes, unsigned much_bytes)
 {
-    volatile char *room = alloca(much_bytes);
+    volatile unsigned char *room = alloca(much_bytes);
     room[0] = 1;
     next(sink, little_bytes);
     *sink -= room[0];
@@ -293,7 +298,7 @@ static void on_a_stack_of_its_own(void **state)
     (void)state;
     assert_int_equal(sigaltstack(&stack, NULL), 0);
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
-    walk((void *)UINT64_C(0x2545f4914f6cdd1d));
+    walk(&(uint64_t){UINT64_C(0x2545f4914f6cdd1d)});
     stack.ss_flags = SS_DISABLE;
     assert_int_equal(sigaltstack(&stack, NULL), 0);
 }
