@@ -290,11 +290,11 @@ def document(report, plot_name):
     sections = [s for parts in report["experiments"].values() for s in parts]
     used = {key: list(dict.fromkeys(r[key] for s in sections for r in s["rows"])) for key in ("contender", "workload")}
     text = ("# What watching costs\n\n"
-            "Made by `./dev bench --write-docs`; `./dev bench NAME` makes one of the tables again. Every contender\n"
-            "runs every workload in the same run, one after the other, A B C A B C …; a ratio is taken within a round,\n"
-            "and the median of the rounds is shown with the least and the greatest. CPU time is user and system time;\n"
-            "peak memory is the greatest resident set of any process of the run. Nothing is pinned. `plain again` is\n"
-            "the plain program once more: what it differs from 1 is the noise of this run.\n\n")
+            "Made by `./dev bench --write-docs`; `./dev bench NAME` makes one of the tables again. Every contender of\n"
+            "an experiment runs its workloads in the same run, one after the other, A B C A B C …; a ratio is taken\n"
+            "within a round, and the median of the rounds is shown with the least and the greatest. CPU time is user\n"
+            "and system time; peak memory is the greatest resident set of any process of the run. Nothing is pinned.\n"
+            "`plain again` is the plain program once more: what it differs from 1 is the noise of this run.\n\n")
     text += table(["", ""], [[key, str(value)] for key, value in report["machine"].items()])
     if plot_name:
         text += f"![Time under each watcher, as a ratio to the plain program]({plot_name})\n\n"
