@@ -15,11 +15,9 @@ static bool is_ours(const struct mw_held_file *file)
     return file->fd > 0 && mw_sys_fstat(file->fd, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode;
 }
 
-/* Opens path at a high number. */
-static int open_high(const char *path, int flags, struct mw_held_file *out)
+int mw_held_file_take(struct mw_held_file *out, int low)
 {
     struct stat st;
-    int low = mw_sys_open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
     if (low < 0)
         return low;
     int high = mw_sys_fcntl(low, F_DUPFD_CLOEXEC, LOWEST_FD);
@@ -35,6 +33,12 @@ static int open_high(const char *path, int flags, struct mw_held_file *out)
     }
     *out = (struct mw_held_file){.fd = high, .device = st.st_dev, .inode = st.st_ino};
     return 0;
+}
+
+/* Opens path at a high number. */
+static int open_high(const char *path, int flags, struct mw_held_file *out)
+{
+    return mw_held_file_take(out, mw_sys_open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600));
 }
 
 long mw_held_file_read(struct mw_held_file *file, const char *path, char *buffer, size_t capacity_bytes)

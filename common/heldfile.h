@@ -33,6 +33,10 @@ int mw_held_file_create(struct mw_held_file *file, const char *path);
  * Returns the bytes written, or a negative errno value. */
 long mw_held_file_append(struct mw_held_file *file, const char *path, const char *bytes, size_t count);
 
+/* Takes over a descriptor that has just been opened: moves it to a high number. A negative one is the error to be
+ * returned. It is closed in any case. Returns 0 or a negative errno value. */
+int mw_held_file_take(struct mw_held_file *file, int descriptor);
+
 /* Closes it if it is still ours. */
 void mw_held_file_drop(struct mw_held_file *file);
 

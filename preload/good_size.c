@@ -9,15 +9,6 @@
 static size_t (*with_flags)(size_t size, int flags);
 static size_t (*plain)(size_t size);
 
-/* In the allocator's own module: another one's says nothing of it. */
-static void *find(const char *name)
-{
-    void *found = mw_real_find(name);
-    if (!found)
-        mw_real_forget_error();
-    return mw_real_is_allocators(found) ? found : NULL;
-}
-
 /* tcmalloc gives a block that it samples for itself more than it says. */
 static bool samples_itself(void)
 {
@@ -27,10 +18,10 @@ static bool samples_itself(void)
 
 void mw_good_size_start(void)
 {
-    void *found = samples_itself() ? NULL : find("nallocx"); /* jemalloc, gperftools' tcmalloc */
+    void *found = samples_itself() ? NULL : mw_real_find_allocators("nallocx"); /* jemalloc, gperftools' tcmalloc */
     if (found)
         memcpy(&with_flags, &found, sizeof found);
-    found = find("mi_good_size"); /* mimalloc */
+    found = mw_real_find_allocators("mi_good_size"); /* mimalloc */
     if (found)
         memcpy(&plain, &found, sizeof found);
 }

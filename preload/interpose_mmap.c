@@ -13,12 +13,16 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Memory of the program's own, that it means to use: not address space that is set aside, nor a mapping's replacement.
- */
+/* Private and writable: what is written there is the process's own. */
+static bool is_data(int protection, int flags)
+{
+    return (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE;
+}
+
+/* Memory that the program means to use: not address space that is set aside, nor a mapping's replacement. */
 static bool is_memory(int protection, int flags)
 {
-    return (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE && (flags & MAP_ANONYMOUS) &&
-           !(flags & (MAP_FIXED | MAP_NORESERVE));
+    return is_data(protection, flags) && (flags & MAP_ANONYMOUS) && !(flags & (MAP_FIXED | MAP_NORESERVE));
 }
 
 static inline void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset,
@@ -31,7 +35,7 @@ static inline void *map(void *address, size_t bytes, int protection, int flags, 
     }
     void *mapped = mw_real_mmap(address, bytes, protection, flags, fd, offset);
     if (mapped != MAP_FAILED && !mw_real_is_allocators(return_address))
-        mw_maps_mapped(mapped, bytes, (protection & PROT_WRITE) && (flags & MAP_TYPE) == MAP_PRIVATE);
+        mw_maps_mapped(mapped, bytes, is_data(protection, flags));
     return mapped;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 #include "monitor.h"
@@ -31,16 +32,30 @@
         return result;                                                                                                 \
     } while (0)
 
+static int (*real_unshare)(int flags);
+static int (*real_setns)(int fd, int type);
+
+/* At the start: the calls are made between fork and exec, where the loader's lock may be held for ever. */
+__attribute__((constructor)) static void find(void)
+{
+    void *unshare_found = mw_real_find("unshare");
+    void *setns_found = mw_real_find("setns");
+    memcpy(&real_unshare, &unshare_found, sizeof unshare_found); /* ISO C has no cast from object to function */
+    memcpy(&real_setns, &setns_found, sizeof setns_found);
+}
+
 EXPORT int unshare(int flags)
 {
-    int (*real)(int) = mw_real_find("unshare");
+    if (!real_unshare) /* a library's constructor, before ours */
+        find();
     if (!(flags & (CLONE_NEWUSER | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)))
-        return real(flags);
-    WITHOUT_MONITOR(real(flags));
+        return real_unshare(flags);
+    WITHOUT_MONITOR(real_unshare(flags));
 }
 
 EXPORT int setns(int fd, int type)
 {
-    int (*real)(int, int) = mw_real_find("setns");
-    WITHOUT_MONITOR(real(fd, type));
+    if (!real_setns)
+        find();
+    WITHOUT_MONITOR(real_setns(fd, type));
 }

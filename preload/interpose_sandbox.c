@@ -12,10 +12,17 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+static int (*real_prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long);
+
+/* At the start: the call is made between fork and exec, where the loader's lock may be held for ever. */
+__attribute__((constructor)) static void find(void)
+{
+    void *found = mw_real_find("prctl");
+    memcpy(&real_prctl, &found, sizeof found); /* ISO C has no cast from object to function */
+}
+
 EXPORT int prctl(int option, ...)
 {
-    int (*real)(int, unsigned long, unsigned long, unsigned long, unsigned long);
-    void *found = mw_real_find("prctl");
     unsigned long arguments[4];
     va_list list;
     va_start(list, option);
@@ -24,6 +31,7 @@ EXPORT int prctl(int option, ...)
     va_end(list);
     if (option == PR_SET_SECCOMP || option == PR_SET_NO_NEW_PRIVS)
         mw_trim_withdraw(option == PR_SET_SECCOMP);
-    memcpy(&real, &found, sizeof real); /* ISO C has no cast from object to function */
-    return real(option, arguments[0], arguments[1], arguments[2], arguments[3]);
+    if (!real_prctl) /* a library's constructor, before ours */
+        find();
+    return real_prctl(option, arguments[0], arguments[1], arguments[2], arguments[3]);
 }

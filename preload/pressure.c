@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base64.h"
 #include "syscall.h"
 #include "text.h"
 
@@ -14,50 +15,11 @@
 /* Memory was waited for during 150 ms within 2 s. Without privilege the window has to be a multiple of 2 s. */
 static const char trigger[] = "some 150000 2000000";
 
-/* ---- what is written first ---- */
-
-/* -1: none of the 64. */
-static int base64_value(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-long mw_pressure_decode(const char *base64, char *out, size_t capacity_bytes)
-{
-    size_t length = strlen(base64);
-    size_t decoded = 0;
-    unsigned bits = 0; /* not yet put out: so many of the lowest of `word` */
-    unsigned word = 0;
-    if (length % 4)
-        return -EINVAL;
-    for (unsigned padding = 0; padding < 2 && length && base64[length - 1] == '='; padding++)
-        length--;
-    for (size_t i = 0; i < length; i++) {
-        int value = base64_value(base64[i]);
-        if (value < 0)
-            return -EINVAL;
-        word = word << 6 | (unsigned)value;
-        bits += 6;
-        if (bits < 8)
-            continue;
-        if (decoded == capacity_bytes)
-            return -EMSGSIZE;
-        bits -= 8;
-        out[decoded++] = (char)(word >> bits);
-        word &= (1U << bits) - 1;
-    }
-    return word ? -EINVAL : (long)decoded;
-}
-
 /* ---- descriptors ---- */
 
 /* Eventfds share one inode, and the program may watch the same file or FIFO as we do. So each of our open files carries
  * a mark: the signal that it would announce input with, had that been switched on (it never is). */
 #define MARK_SIGNAL 59
-
-#define LOWEST_FD 200 /* as in heldfile.c */
 
 static bool is_ours(const struct mw_held_file *file)
 {
@@ -73,24 +35,16 @@ static void drop(struct mw_held_file *file)
     *file = (struct mw_held_file){0};
 }
 
-/* Moves a descriptor, if it is one, out of the way of the program. */
+/* Moves a descriptor, if it is one, out of the way of the program, and marks it. */
 static bool hold(struct mw_held_file *out, int low)
 {
-    struct stat st;
-    if (low < 0)
+    if (mw_held_file_take(out, low))
         return false;
-    int high = mw_sys_fcntl(low, F_DUPFD_CLOEXEC, LOWEST_FD);
-    if (high < 0)
-        high = mw_sys_fcntl(low, F_DUPFD_CLOEXEC, 3); /* a low RLIMIT_NOFILE */
-    mw_sys_close(low);
-    if (high < 0)
-        return false;
-    if (mw_sys_fcntl(high, F_SETSIG, MARK_SIGNAL) || mw_sys_fstat(high, &st)) {
-        mw_sys_close(high);
-        return false;
-    }
-    *out = (struct mw_held_file){.fd = high, .device = st.st_dev, .inode = st.st_ino};
-    return true;
+    if (mw_sys_fcntl(out->fd, F_SETSIG, MARK_SIGNAL) == 0)
+        return true;
+    mw_sys_close(out->fd);
+    *out = (struct mw_held_file){0};
+    return false;
 }
 
 static int open_there(const char *path, int flags)
@@ -162,7 +116,7 @@ static bool open_watch(struct mw_pressure *pressure, const struct mw_pressure_pl
     const char *path = places->watch;
     if (!path || *path != '/' || mw_sys_stat(path, &st))
         return false;
-    long length = mw_pressure_decode(places->write ? places->write : "", message.bytes, sizeof message.bytes);
+    long length = mw_base64_decode(places->write ? places->write : "", message.bytes, sizeof message.bytes);
     if (length < 0)
         return false;
     message.length = (size_t)length;

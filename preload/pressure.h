@@ -69,8 +69,4 @@ void mw_pressure_close(struct mw_pressure *pressure);
  */
 const char *mw_pressure_source(const struct mw_pressure *pressure);
 
-/* Base64 (RFC 4648, chapter 4), strictly: whole groups of four, padded, no other characters, no stray bits.
- * Returns how many bytes were decoded; -EINVAL, or -EMSGSIZE where they are more than capacity_bytes. */
-long mw_pressure_decode(const char *base64, char *out, size_t capacity_bytes);
-
 #endif

@@ -301,3 +301,11 @@ void mw_real_survey(void)
     dl_iterate_phdr(survey_module, &survey);
     mw_real_surveyed = survey;
 }
+
+void *mw_real_find_allocators(const char *name)
+{
+    void *found = mw_real_find(name);
+    if (!found)
+        mw_real_forget_error();
+    return mw_real_is_allocators(found) ? found : NULL;
+}

@@ -82,4 +82,8 @@ static inline bool mw_real_is_allocators(const void *code)
 
 void mw_real_survey(void);
 
+/* A function of that name in the allocator's own module: another one's says nothing of it (a preloaded tcmalloc stands
+ * in front of libc, which has a malloc_trim too). NULL: there is none. After the survey; a search in vain allocates. */
+void *mw_real_find_allocators(const char *name);
+
 #endif

@@ -33,14 +33,6 @@ static struct {
 /* What the allocators said after the last trim, each in its place: first the one beneath us. */
 static struct mw_trim_figures told[MW_ALLOCATORS_AT_ONCE];
 
-/* Another module's function says nothing of the malloc beneath us: preloaded tcmalloc stands in front of libc, which
- * has a malloc_trim of its own. */
-static void *find_beneath(const char *name)
-{
-    void *found = mw_real_find(name);
-    return mw_real_is_allocators(found) ? found : NULL;
-}
-
 static void *find_beside(const char *name)
 {
     void *found = dlsym(RTLD_DEFAULT, name);
@@ -50,7 +42,7 @@ static void *find_beside(const char *name)
 void mw_trim_start(void)
 {
     started_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    mw_allocators_find(&allocators, find_beneath, find_beside);
+    mw_allocators_find(&allocators, mw_real_find_allocators, find_beside);
     mw_real_forget_error();
 }
 

@@ -22,64 +22,6 @@
 
 #define TRIGGER "some 150000 2000000" /* and its NUL */
 
-/* ---- base64 ---- */
-
-static void base64_is_decoded_strictly(void **state)
-{
-    static const struct {
-        const char *base64, *bytes;
-        long length;
-    } cases[] = {
-        {"", "", 0},
-        {"QQ==", "A", 1},
-        {"QUI=", "AB", 2},
-        {"QUJD", "ABC", 3},
-        {"QUJDRA==", "ABCD", 4},
-        {"AAAA", "\0\0", 3},
-        {"+/+/", "\xfb\xff\xbf", 3},
-        {"c29tZSAxNTAwMDAgMjAwMDAwMAA=", TRIGGER, sizeof TRIGGER},
-        {"QUJDREVGR0g=", "ABCDEFGH", 8},
-        {"Q", NULL, -EINVAL},
-        {"QQ", NULL, -EINVAL},
-        {"QQ=", NULL, -EINVAL},
-        {"Q===", NULL, -EINVAL},
-        {"====", NULL, -EINVAL},
-        {"=", NULL, -EINVAL},
-        {"QQ==QQ==", NULL, -EINVAL},
-        {"QR==", NULL, -EINVAL}, /* stray bits */
-        {"QUJ=", NULL, -EINVAL},
-        {"QU D", NULL, -EINVAL},
-        {"QUJD\n", NULL, -EINVAL},
-        {"QUJD   \n", NULL, -EINVAL},
-        {"-_-_", NULL, -EINVAL},
-        {"QUJ\xc3", NULL, -EINVAL},
-    };
-    (void)state;
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        char out[32];
-        memset(out, '#', sizeof out);
-        errno = EXDEV;
-        CHECK_I64(cases[i].base64, mw_pressure_decode(cases[i].base64, out, sizeof out), cases[i].length);
-        CHECK_I64(cases[i].base64, errno, EXDEV);
-        if (cases[i].length >= 0) {
-            CHECK(cases[i].base64, memcmp(out, cases[i].bytes, (size_t)cases[i].length) == 0);
-            CHECK(cases[i].base64, out[cases[i].length] == '#');
-        }
-    }
-}
-
-static void base64_stays_within_its_bounds(void **state)
-{
-    char out[8];
-    (void)state;
-    memset(out, '#', sizeof out);
-    assert_int_equal(mw_pressure_decode("QUJD", out, 3), 3);
-    assert_int_equal(mw_pressure_decode("QUJD", out, 2), -EMSGSIZE);
-    assert_int_equal(mw_pressure_decode("QQ==", out, 0), -EMSGSIZE);
-    assert_int_equal(mw_pressure_decode("", out, 0), 0);
-    assert_int_equal(out[3], '#');
-}
-
 /* ---- places of a test's own ---- */
 
 static struct mw_pressure_places watched(const char *root, const char *watch, const char *write)
@@ -594,8 +536,6 @@ static void it_makes_do_with_few_descriptors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64_is_decoded_strictly),
-        cmocka_unit_test(base64_stays_within_its_bounds),
         WITH_SCRATCH(each_event_through_a_fifo_is_told_once),
         WITH_SCRATCH(a_fifo_that_is_written_faster_than_read_is_not_waited_for),
         WITH_SCRATCH(what_was_written_into_a_fifo_and_comes_back_is_no_pressure),
