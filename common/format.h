@@ -26,7 +26,7 @@ void mw_format_text(struct mw_text *out, const struct mw_identity *who, const st
  * used) and BySize (the classes that were used). */
 void mw_format_json(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);
 
-/* Why memory was asked back. X(NAME, key, text) */
+/* Why memory was asked back; the numbers stand in segments: append only. X(NAME, key, text) */
 #define MW_TRIM_REASONS(X)                                                                                             \
     X(FORCED, "forced", "trim asked for")                                                                              \
     X(PERCENT, "percent", "much is free, trim")                                                                        \

@@ -243,7 +243,7 @@ class Reasons(Limiter):
         self.assertGreater(self.trims("percent")[0]["Returned"], 15 * MIB)
         self.assertEqual(self.trims("percent")[0]["Thread"], process.pid)
 
-    @unittest.skipUnless(GROUPS, "no memory cgroup can be made here; ./dev test-vm runs this kind of test in a VM")
+    @unittest.skipUnless(GROUPS, "no memory cgroup can be made here")
     def test_a_limit_is_kept_that_the_program_would_die_at(self):
         for name, limit in (("phases", "100M"), ("turns", "100M")):
             cases = (("off", {"limit": "off", "trim_percent": "off"}), ("limit", {"limit": "90%", "trim_percent": "off"}),
@@ -292,7 +292,7 @@ while True:
 """
 
 
-@unittest.skipUnless(GROUPS, "no memory cgroup can be made here; ./dev test-vm runs this kind of test in a VM")
+@unittest.skipUnless(GROUPS, "no memory cgroup can be made here")
 class Pressure(Limiter):
     def group(self):
         directory = memory_group()[0] / f"memwatch-limiter-test-{os.getpid()}"

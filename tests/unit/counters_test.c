@@ -148,6 +148,27 @@ static void classes_mean_what_the_measure_says(void **state)
     assert_int_equal(totals.by_size[mw_size_class(24)].Mallocs, 3);
 }
 
+/* Whatever classes mean afterwards: the sums stay what they were. */
+static void what_is_counted_anew_comes_to_the_same(void **state)
+{
+    static struct mw_counters counters;
+    const struct mw_measure none = {.scale_bytes = 1};
+    struct mw_totals after = {0};
+    (void)state;
+    for (uint64_t size = 1; size < 5000; size += 7) {
+        count_own(&counters, size);
+        if (size % 3)
+            count_freed(&counters, size);
+    }
+    struct mw_totals before = totals_of(&counters);
+    mw_others_take(&counters.freed_others, counters.freed, MW_FREED_CLASSES, measure);
+    mw_others_take(&counters.allocated_others, counters.allocated, MW_ALLOCATED_CLASSES, measure);
+    mw_totals_add_freed(&after, &counters, none);
+    mw_totals_add_allocated(&after, &counters, none);
+    assert_true(before.freed_bytes > 0);
+    assert_memory_equal(&before, &after, sizeof before);
+}
+
 static void a_countdown_tells_when_it_falls_below_0(void **state)
 {
     int64_t countdown = 100;
@@ -276,6 +297,7 @@ int main(void)
         cmocka_unit_test(sizes_beyond_the_last_class_fall_into_it),
         cmocka_unit_test(classes_grow_and_the_last_is_as_large_as_an_address_space),
         cmocka_unit_test(classes_mean_what_the_measure_says),
+        cmocka_unit_test(what_is_counted_anew_comes_to_the_same),
         cmocka_unit_test(a_countdown_tells_when_it_falls_below_0),
         cmocka_unit_test(totals_add_up_over_threads_and_directions),
         cmocka_unit_test_setup(shared_counters_lose_nothing, set_deadline),
