@@ -36,6 +36,8 @@ static inline void *map(void *address, size_t bytes, int protection, int flags, 
     void *mapped = mw_real_mmap(address, bytes, protection, flags, fd, offset);
     if (mapped != MAP_FAILED && !mw_real_is_allocators(return_address))
         mw_maps_mapped(mapped, bytes, is_data(protection, flags));
+    if (mapped != MAP_FAILED && !mw_real_surveyed.allocator_end)
+        mw_maps_note_early(mapped, bytes, return_address);
     return mapped;
 }
 

@@ -11,6 +11,8 @@
 #define LONGEST_WAIT_NS 100000000 /* then the call goes on unrecorded, rather than stand still */
 #define PAGE_BYTES      4096      /* the least there is: rounding up less than the kernel does keeps the set a subset */
 
+#define MOST_EARLY 16 /* mappings from before the allocator is known */
+
 enum { FREE, HELD, CONTENDED };
 
 static int lock;
@@ -98,6 +100,32 @@ void mw_maps_mapped(const void *address, size_t bytes, bool is_data)
         add(address, bytes, owner, is_data);
     else if (owner)
         mw_profile_unmapped(owner, whole_bytes);
+    mw_maps_end(begun);
+}
+
+static struct early {
+    const void *address;
+    size_t bytes;
+    const void *caller;
+} early[MOST_EARLY];
+static unsigned early_count;
+
+void mw_maps_note_early(const void *address, size_t bytes, const void *caller)
+{
+    unsigned i = __atomic_fetch_add(&early_count, 1, __ATOMIC_RELAXED);
+    if (i < MOST_EARLY)
+        early[i] = (struct early){address, bytes, caller};
+}
+
+void mw_maps_settle_early(bool (*is_allocators)(const void *caller))
+{
+    bool begun = mw_maps_begin();
+    for (unsigned i = 0; begun && i < early_count && i < MOST_EARLY; i++) {
+        if (!is_allocators(early[i].caller))
+            continue;
+        mw_ranges_remove(&ranges, (uintptr_t)early[i].address, end_of(early[i].address, early[i].bytes));
+        mw_counter_add_shared(&mmaps, UINT64_MAX); /* one less */
+    }
     mw_maps_end(begun);
 }
 

@@ -26,6 +26,11 @@ struct mw_maps_figures {
 /* After an mmap that succeeded. */
 void mw_maps_mapped(const void *address, size_t bytes, bool is_data);
 
+/* Some allocators map before our constructor knows where their code lies. Such mappings are noted with who asked for
+ * them, and those that were the allocator's are taken back once that can be told. The latter once, at the start. */
+void mw_maps_note_early(const void *address, size_t bytes, const void *caller);
+void mw_maps_settle_early(bool (*is_allocators)(const void *caller));
+
 /* Around a call that may give ranges back: another thread may be handed the range as soon as the kernel has it, but
  * its mw_maps_mapped then waits for mw_maps_end. Returns what mw_maps_end is to be given. */
 bool mw_maps_begin(void);

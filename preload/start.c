@@ -107,12 +107,18 @@ static void start_hard_limit(void)
     mw_hard_limit_start(mw_amount_bytes(options.hard_limit, stats.CgroupLimit));
 }
 
+static bool is_allocators(const void *code)
+{
+    return mw_real_is_allocators(code);
+}
+
 __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
     mw_real_resolve();
     mw_real_find_sized();
     mw_real_survey();
+    mw_maps_settle_early(is_allocators);
     mw_good_size_start();
     mw_trim_start();
     mw_options_parse(&options, environ, say, NULL);
