@@ -68,11 +68,51 @@ static void print_value(const char *name, struct mw_text *value)
     *value = mw_text_on(value->start, value->capacity_bytes);
 }
 
+/* What the library has found and settled, so far as it has. */
+static void print_surroundings(const struct mw_segment_header *header, struct mw_text *value)
+{
+    static const char *const sources[] = {
+#define SOURCE_TEXT(NAME, text) [MW_SEGMENT_PRESSURE_##NAME] = text,
+        MW_SEGMENT_PRESSURE_SOURCES(SOURCE_TEXT)
+#undef SOURCE_TEXT
+    };
+    mw_text_string(value, sources[header->pressure_source]);
+    print_value("pressure from", value);
+    if (!header->arenas_cap)
+        return;
+    mw_text_string(value, "at most ");
+    mw_text_u64(value, header->arenas_cap);
+    mw_text_string(value, ", by the CPU quota");
+    print_value("arenas", value);
+}
+
+static void print_figure(const char *name, uint64_t bytes, struct mw_text *value)
+{
+    if (bytes == UINT64_MAX)
+        mw_text_string(value, "not told");
+    else
+        mw_text_size(value, bytes);
+    printf("  %-*s%s\n", NAME_WIDTH - 2, name, value->start);
+    *value = mw_text_on(value->start, value->capacity_bytes);
+}
+
+/* By its own books, after the last trim. */
+static void print_allocator(const struct memwatch_allocator *allocator, uint64_t now_unix_ns, struct mw_text *value)
+{
+    mw_text_string(value, "after the trim ");
+    put_unix_ns(value, allocator->LastTrim, now_unix_ns);
+    mw_text_string(value, ", by its own books:");
+    print_value(allocator->Name, value);
+#define PRINT_FIGURE(Name, help) print_figure(#Name, allocator->Name, value);
+    MEMWATCH_ALLOCATOR_FIGURES(PRINT_FIGURE)
+#undef PRINT_FIGURE
+}
+
 static void print_table(const struct mw_target *target, const struct memwatch_stats *stats)
 {
     const struct mw_segment_view *view = &target->view;
     uint64_t now_unix_ns = view->moment_unix_ns;
-    char buffer[64];
+    char buffer[128];
     struct mw_text value = MW_TEXT(buffer);
     printf("%s: %s\n", target->name, mw_target_state(target));
     put_ns(&value, mw_target_age_ns(target), now_unix_ns);
@@ -85,6 +125,10 @@ static void print_table(const struct mw_target *target, const struct memwatch_st
     print_value(#Name, &value);
     MEMWATCH_STATISTICS(PRINT_STATISTIC)
 #undef PRINT_STATISTIC
+    print_surroundings(&view->header, &value);
+    for (unsigned i = 0; i < MEMWATCH_ALLOCATORS; i++)
+        if (*stats->Allocators[i].Name)
+            print_allocator(&stats->Allocators[i], now_unix_ns, &value);
 }
 
 static void print_line(const struct mw_target *target, const struct memwatch_stats *stats, bool json)

@@ -95,6 +95,8 @@ static void make_sane(struct mw_segment_header *header)
     header->stacks_used = least(header->stacks_used, places[MW_SEGMENT_STACKS].capacity);
     header->samples_used = least(header->samples_used, places[MW_SEGMENT_SAMPLES].capacity);
     header->history_used = least(header->history_used, MW_SEGMENT_HISTORY);
+    if (header->pressure_source >= MW_SEGMENT_PRESSURE_SOURCE_COUNT)
+        header->pressure_source = MW_SEGMENT_PRESSURE_NOBODY;
     if (header->pid > INT_MAX)
         header->pid = 0;
 }

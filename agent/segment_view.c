@@ -151,6 +151,9 @@ static bool read_snapshot(struct reader *reader)
         if (!read_u64(reader, offset, &before) || !read_bytes(reader, &view->snapshot, sizeof view->snapshot, offset) ||
             !read_u64(reader, offset, &after))
             return false;
+        for (unsigned k = 0; k < MEMWATCH_ALLOCATORS; k++)
+            mw_segment_make_printable(view->snapshot.stats.Allocators[k].Name,
+                                      sizeof view->snapshot.stats.Allocators[k].Name);
         view->snapshot_is_torn = before != after || before % 2;
         if (!view->snapshot_is_torn)
             return true;

@@ -26,7 +26,7 @@ struct mw_segment_view {
     struct mw_totals totals; /* the slots' counters, summed as their process sums them: live is never below 0 */
     uint64_t samples_chosen;
 
-    struct mw_segment_snapshot snapshot; /* time_unix_ns 0: there was no tick yet */
+    struct mw_segment_snapshot snapshot; /* time_unix_ns 0: there was no tick yet; its strings as the header's */
     bool snapshot_is_torn;               /* it was being written whenever it was read, or when its process died */
     struct mw_segment_control control;
 

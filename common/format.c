@@ -107,6 +107,34 @@ static void begin_json(struct mw_text *out, const struct mw_identity *who)
     mw_text_char(out, '"');
 }
 
+static void put_allocator(struct mw_text *out, const struct memwatch_allocator *allocator)
+{
+    mw_text_string(out, "{\"Name\":");
+    mw_text_json_string(out, allocator->Name);
+    mw_text_string(out, ",\"LastTrim\":");
+    mw_text_u64(out, allocator->LastTrim);
+#define PUT_FIGURE(Name, help)                                                                                         \
+    if (allocator->Name != UINT64_MAX) {                                                                               \
+        mw_text_string(out, ",\"" #Name "\":");                                                                        \
+        mw_text_u64(out, allocator->Name);                                                                             \
+    }
+    MEMWATCH_ALLOCATOR_FIGURES(PUT_FIGURE)
+#undef PUT_FIGURE
+    mw_text_char(out, '}');
+}
+
+static void put_allocators(struct mw_text *out, const struct memwatch_stats *stats)
+{
+    bool first = true;
+    for (unsigned i = 0; i < MEMWATCH_ALLOCATORS; i++) {
+        if (!*stats->Allocators[i].Name)
+            continue;
+        mw_text_string(out, first ? "" : ",");
+        put_allocator(out, &stats->Allocators[i]);
+        first = false;
+    }
+}
+
 void mw_format_json(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats)
 {
     begin_json(out, who);
@@ -115,7 +143,9 @@ void mw_format_json(struct mw_text *out, const struct mw_identity *who, const st
     put_##ctype(out, stats->Name);
     MEMWATCH_STATISTICS(PUT_MEMBER)
 #undef PUT_MEMBER
-    mw_text_string(out, ",\"PauseNs\":[");
+    mw_text_string(out, ",\"Allocators\":[");
+    put_allocators(out, stats);
+    mw_text_string(out, "],\"PauseNs\":[");
     for (unsigned i = 0; i < MEMWATCH_PAUSES && i < stats->NumTrim; i++) {
         mw_text_string(out, i ? "," : "");
         mw_text_u64(out, stats->PauseNs[i]);
@@ -142,7 +172,7 @@ static const struct {
     const char *key;
     const char *text; /* % stands for the limit */
 } trim_reasons[] = {
-#define TRIM_REASON(NAME, key, text) [MW_TRIM_##NAME] = {key, text},
+#define TRIM_REASON(NAME, Statistic, key, text) [MW_TRIM_##NAME] = {key, text},
     MW_TRIM_REASONS(TRIM_REASON)
 #undef TRIM_REASON
 };

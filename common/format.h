@@ -22,22 +22,22 @@ struct mw_identity {
 /* "memwatch[1234]: Alloc = 8.0 MiB   …\n", columns aligned from line to line. */
 void mw_format_text(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);
 
-/* One JSON object and a newline: Pid, Comm, Time (RFC 3339), every statistic by its name, PauseNs (those that were
- * used) and BySize (the classes that were used). */
+/* One JSON object and a newline: Pid, Comm, Time (RFC 3339), every statistic by its name, Allocators (those that were
+ * asked, and what they tell), PauseNs (those that were used) and BySize (the classes that were used). */
 void mw_format_json(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats);
 
-/* Why memory was asked back; the numbers stand in segments: append only. X(NAME, key, text) */
+/* Why memory was asked back; the numbers stand in segments: append only. X(NAME, Statistic, key, text) */
 #define MW_TRIM_REASONS(X)                                                                                             \
-    X(FORCED, "forced", "trim asked for")                                                                              \
-    X(PERCENT, "percent", "much is free, trim")                                                                        \
-    X(QUIET, "quiet", "quiet, trim")                                                                                   \
-    X(LIMIT, "limit", "past the limit of %, trim")                                                                     \
-    X(PRESSURE, "pressure", "memory is short, trim")                                                                   \
-    X(HARD_LIMIT, "hard limit", "at the hard limit of %, trim")                                                        \
-    X(CALLBACKS, "callbacks", "after the program's pressure callbacks, trim")
+    X(FORCED, NumForcedTrim, "forced", "trim asked for")                                                               \
+    X(PERCENT, NumPercentTrim, "percent", "much is free, trim")                                                        \
+    X(QUIET, NumQuietTrim, "quiet", "quiet, trim")                                                                     \
+    X(LIMIT, NumLimitTrim, "limit", "past the limit of %, trim")                                                       \
+    X(PRESSURE, NumPressureTrim, "pressure", "memory is short, trim")                                                  \
+    X(HARD_LIMIT, NumHardLimitTrim, "hard limit", "at the hard limit of %, trim")                                      \
+    X(CALLBACKS, NumCallbackTrim, "callbacks", "after the program's pressure callbacks, trim")
 
 enum mw_trim_reason {
-#define MW_TRIM_REASON_ENUM(NAME, key, text) MW_TRIM_##NAME,
+#define MW_TRIM_REASON_ENUM(NAME, Statistic, key, text) MW_TRIM_##NAME,
     MW_TRIM_REASONS(MW_TRIM_REASON_ENUM)
 #undef MW_TRIM_REASON_ENUM
         MW_TRIM_REASON_COUNT

@@ -21,7 +21,7 @@
 #include "memwatch.h"
 
 #define MW_SEGMENT_MAGIC   UINT64_C(0x68637461776d656d) /* "memwatch", where the lowest byte comes first */
-#define MW_SEGMENT_VERSION 1
+#define MW_SEGMENT_VERSION 2
 
 #define MW_SEGMENT_DIRECTORY "/dev/shm" /* in it stands memwatch-UID, mode 0700, and in that the files, mode 0600 */
 #define MW_SEGMENT_SUFFIX    ".mw"      /* PID-STARTTICKS-PIDNAMESPACE.mw */
@@ -107,6 +107,24 @@ struct mw_segment_header {
     uint64_t dropped_stacks;
     uint64_t dropped_modules;
     uint64_t dropped_slots; /* threads that began without a slot of their own: they count in the shared one */
+
+    uint32_t pressure_source; /* enum mw_segment_pressure_source */
+    uint32_t arenas_cap;      /* how many the library lets glibc make; 0: it has not said so */
+};
+
+/* X(NAME, text): who is listened to for memory being short. */
+#define MW_SEGMENT_PRESSURE_SOURCES(X)                                                                                 \
+    X(NOBODY, "nobody")                                                                                                \
+    X(WATCH, "MEMORY_PRESSURE_WATCH")                                                                                  \
+    X(GROUP_STALLS, "memory.pressure")                                                                                 \
+    X(GROUP_LEVELS, "memory.pressure_level")                                                                           \
+    X(MACHINE_STALLS, "/proc/pressure/memory")
+
+enum mw_segment_pressure_source {
+#define MW_SEGMENT_SOURCE_ENUM(NAME, text) MW_SEGMENT_PRESSURE_##NAME,
+    MW_SEGMENT_PRESSURE_SOURCES(MW_SEGMENT_SOURCE_ENUM)
+#undef MW_SEGMENT_SOURCE_ENUM
+        MW_SEGMENT_PRESSURE_SOURCE_COUNT
 };
 
 struct mw_segment_snapshot {
@@ -251,8 +269,9 @@ static_assert(offsetof(struct mw_segment_header, sections) == 736, "");
 static_assert(offsetof(struct mw_segment_header, state) == 1280, "");
 static_assert(offsetof(struct mw_segment_header, samples_used) == 1472, "");
 static_assert(offsetof(struct mw_segment_header, dropped_samples) == 1536, "");
+static_assert(offsetof(struct mw_segment_header, pressure_source) == 1576, "");
 static_assert(sizeof(struct mw_segment_control) == 120, "");
-static_assert(sizeof(struct mw_segment_snapshot) == 4824, "a new statistic is a new version");
+static_assert(sizeof(struct mw_segment_snapshot) == 5000, "a new statistic is a new version");
 static_assert(sizeof(struct mw_segment_event) == 64, "");
 static_assert(sizeof(struct mw_segment_row) == 64, "");
 static_assert(sizeof(struct mw_segment_module) == 480, "");

@@ -38,12 +38,25 @@ static void statistics(void)
          "([runtime.MemStats](https://pkg.go.dev/runtime#MemStats)) where there is one; Go's GC is the trim.\n"
          "JSON lines hold besides: `Pid`, `Comm`, `Time`, `PauseNs` (the last 256 trims' durations, of which the "
          "latest\n"
-         "is at (NumTrim + 255) % 256) and `BySize` (`Size`, the largest usable size of the class; `Mallocs`; "
-         "`Frees`).\n"
+         "is at (NumTrim + 255) % 256), `BySize` (`Size`, the largest usable size of the class; `Mallocs`; "
+         "`Frees`)\n"
+         "and `Allocators` (below).\n"
          "\nMade from `include/memwatch_statistics.h` by `./dev docs`.\n\n"
          "| name | kind | unit | meaning |\n|---|---|---|---|");
 #define STATISTIC_ROW(ctype, Name, kind, unit, help) ROW("`" #Name "`", #kind, #unit, help);
     MEMWATCH_STATISTICS(STATISTIC_ROW)
+    puts("\n## What the allocator itself says\n\n"
+         "`Allocators` holds, for each allocator that was asked to return memory, its `Name`, when the last such trim "
+         "ended\n"
+         "(`LastTrim`, unix_ns), and what its own books said right then. HeapSys, HeapIdle and HeapReleased above are "
+         "of "
+         "the\n"
+         "kernel and of now instead: the one asked later would take the allocator's locks, and figures of two moments "
+         "would not\n"
+         "add up to Sys. What an allocator does not tell is left out (`UINT64_MAX` in the struct).\n\n"
+         "| name | meaning |\n|---|---|");
+#define FIGURE_ROW(Name, help) ROW("`" #Name "`", help);
+    MEMWATCH_ALLOCATOR_FIGURES(FIGURE_ROW)
 }
 
 static void options(void)

@@ -35,6 +35,7 @@ extern "C" {
 
 #define MEMWATCH_PAUSES       256 /* as Go's PauseNs */
 #define MEMWATCH_SIZE_CLASSES 102 /* 64 of 16 bytes each up to 1 KiB, then one for each power of two */
+#define MEMWATCH_ALLOCATORS   2   /* that a process may have in use at once */
 
 /* Go's MemStats.BySize: Size is the largest usable size that falls into the class. */
 struct memwatch_size_class {
@@ -43,10 +44,21 @@ struct memwatch_size_class {
     uint64_t Frees;
 };
 
+/* An allocator's own figures, as they were right after a trim: not as they are now, which would take its locks. */
+struct memwatch_allocator {
+    char Name[16];     /* "glibc", "jemalloc", "tcmalloc", "mimalloc"; empty: it has not been asked yet */
+    uint64_t LastTrim; /* when that trim ended, since 1970 in ns */
+#define MEMWATCH_FIGURE(Name, help) uint64_t Name;
+    MEMWATCH_ALLOCATOR_FIGURES(MEMWATCH_FIGURE)
+#undef MEMWATCH_FIGURE
+};
+
 struct memwatch_stats {
     /* The durations of the last trims, a ring: the latest is PauseNs[(NumTrim + 255) % 256]. */
     uint64_t PauseNs[MEMWATCH_PAUSES];
     struct memwatch_size_class BySize[MEMWATCH_SIZE_CLASSES];
+    /* First the one that malloc leads to, then one beside it; those without a name are to be passed over. */
+    struct memwatch_allocator Allocators[MEMWATCH_ALLOCATORS];
 #define MEMWATCH_MEMBER(ctype, Name, kind, unit, help) ctype Name;
     MEMWATCH_STATISTICS(MEMWATCH_MEMBER)
 #undef MEMWATCH_MEMBER

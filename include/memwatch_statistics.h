@@ -55,7 +55,26 @@
     X(double,   Pressure,         gauge,   ratio,   "share of the last 10 s in which some task waited for memory (PSI some avg10)") \
     X(uint64_t, OutputDrops,      counter, count,   "lines that could not be written") \
     X(uint64_t, Samples,          counter, objects, "heap blocks that sampling has chosen (MEMWATCH_SAMPLE)") \
-    X(uint64_t, SampleDrops,      counter, objects, "of these, blocks that the profile had no room for")
+    X(uint64_t, SampleDrops,      counter, objects, "of these, blocks that the profile had no room for") \
+    X(uint64_t, NumPercentTrim,   counter, count,   "of NumTrim, for what had grown past MEMWATCH_TRIM_PERCENT of what is live") \
+    X(uint64_t, NumQuietTrim,     counter, count,   "of NumTrim, because the program went quiet") \
+    X(uint64_t, NumLimitTrim,     counter, count,   "of NumTrim, because usage was past the limit") \
+    X(uint64_t, NumPressureTrim,  counter, count,   "of NumTrim, because the kernel or the service manager said that memory is short") \
+    X(uint64_t, NumHardLimitTrim, counter, count,   "of NumTrim, before an allocation would have failed at MEMWATCH_HARD_LIMIT") \
+    X(uint64_t, NumCallbackTrim,  counter, count,   "of NumTrim, after the program's pressure callbacks")
+/* clang-format on */
+
+/* What an allocator says of itself, by its own books, after a trim that it had part in: the members of struct
+ * memwatch_allocator. Where Go has the name, the meaning is Go's: Sys = Inuse + Idle, and Released is part of Idle.
+ *
+ * X(Name, help); all are bytes, and UINT64_MAX where the allocator does not tell. Append only. */
+/* clang-format off */
+#define MEMWATCH_ALLOCATOR_FIGURES(X) \
+    X(Sys,      "address space that it has from the kernel") \
+    X(Inuse,    "handed out, each block as large as it was set aside") \
+    X(Idle,     "Sys - Inuse: free pages, gaps between blocks, caches, its own records") \
+    X(Released, "the part of Idle whose memory the kernel has back") \
+    X(Resident, "Sys - Released: has memory behind it (or was never touched: it cannot know)")
 /* clang-format on */
 
 #endif

@@ -20,15 +20,15 @@ static int purge(const struct mw_allocator *allocator)
 
 /* arena: what the arenas hold; hblkhd: blocks that are mappings of their own; uordblks and fordblks: handed out, and
  * free, in the arenas. Blocks in threads' caches count as handed out. glibc does not know what it has given back from
- * the midst of an arena: that stays within fordblks, so that idle hardly falls by a purge. */
-static bool figures(const struct mw_allocator *allocator, struct mw_allocator_figures *out)
+ * the midst of an arena, so Released and Resident are not told. */
+static bool figures(const struct mw_allocator *allocator, struct memwatch_allocator *out)
 {
     if (!allocator->functions[MALLINFO2]) /* before 2.33 there are figures of 32 bits only */
         return false;
     struct mallinfo2 info = ((struct mallinfo2(*)(void))allocator->functions[MALLINFO2])();
-    out->sys_bytes = info.arena + info.hblkhd;
-    out->inuse_bytes = info.uordblks + info.hblkhd;
-    out->idle_bytes = info.fordblks;
+    out->Sys = info.arena + info.hblkhd;
+    out->Inuse = info.uordblks + info.hblkhd;
+    out->Idle = info.fordblks;
     return true;
 }
 

@@ -43,7 +43,7 @@ static uint64_t less(uint64_t a, uint64_t b)
  * at most; stats.mapped: address space but for stats.retained, which is kept without memory behind it. (The manual has
  * stats.mapped as that of active extents; 5.3 counts free ones in as well, and the sum of the two stays the same over a
  * purge.) */
-static bool figures(const struct mw_allocator *allocator, struct mw_allocator_figures *out)
+static bool figures(const struct mw_allocator *allocator, struct memwatch_allocator *out)
 {
     mallctl_function *mallctl = mallctl_of(allocator);
     uint64_t epoch = 1; /* any value: the statistics are those of the last time it was written */
@@ -55,11 +55,11 @@ static bool figures(const struct mw_allocator *allocator, struct mw_allocator_fi
         !read_statistic(mallctl, "stats.resident", &resident) || !read_statistic(mallctl, "stats.mapped", &mapped) ||
         !read_statistic(mallctl, "stats.retained", &retained))
         return false; /* it was built without statistics */
-    out->sys_bytes = mapped + retained;
-    out->resident_bytes = resident;
-    out->inuse_bytes = allocated;
-    out->idle_bytes = less(resident, allocated);
-    out->released_bytes = less(mapped + retained, resident);
+    out->Sys = mapped + retained;
+    out->Inuse = allocated;
+    out->Idle = less(mapped + retained, allocated);
+    out->Released = less(mapped + retained, resident);
+    out->Resident = resident;
     return true;
 }
 

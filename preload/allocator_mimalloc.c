@@ -21,14 +21,14 @@ static int purge(const struct mw_allocator *allocator)
 /* On Linux mi_process_info knows no RSS: what it calls so is what is committed, the memory that mimalloc has made
  * accessible and has not given back. Threads that live keep their part of the account to themselves, so that it is near
  * the truth, no more. What is handed out it counts only in debug builds. */
-static bool figures(const struct mw_allocator *allocator, struct mw_allocator_figures *out)
+static bool figures(const struct mw_allocator *allocator, struct memwatch_allocator *out)
 {
     size_t committed = 0;
     if (!allocator->functions[INFO])
         return false;
     ((void (*)(size_t *, size_t *, size_t *, size_t *, size_t *, size_t *, size_t *,
                size_t *))allocator->functions[INFO])(NULL, NULL, NULL, NULL, NULL, &committed, NULL, NULL);
-    out->resident_bytes = committed;
+    out->Resident = committed;
     return true;
 }
 

@@ -14,13 +14,13 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-static void fill_in(struct mw_allocator_figures *out, uint64_t sys, uint64_t released, uint64_t inuse)
+static void fill_in(struct memwatch_allocator *out, uint64_t sys, uint64_t released, uint64_t inuse)
 {
-    out->sys_bytes = sys;
-    out->resident_bytes = less(sys, released);
-    out->inuse_bytes = inuse;
-    out->idle_bytes = less(out->resident_bytes, inuse);
-    out->released_bytes = released;
+    out->Sys = sys;
+    out->Inuse = inuse;
+    out->Idle = less(sys, inuse);
+    out->Released = released;
+    out->Resident = less(sys, released);
 }
 
 /* ---- gperftools' ---- */
@@ -49,7 +49,7 @@ static bool property(const struct mw_allocator *allocator, const char *name, uin
 /* generic.heap_size: what the page heap has from the kernel, what it has given back included (in 2.10; its own records
  * are not part of it); tcmalloc.pageheap_unmapped_bytes: what it has given back;
  * generic.current_allocated_bytes: the page heap less all free lists and caches. */
-static bool figures(const struct mw_allocator *allocator, struct mw_allocator_figures *out)
+static bool figures(const struct mw_allocator *allocator, struct memwatch_allocator *out)
 {
     uint64_t sys;
     uint64_t released;
@@ -96,7 +96,7 @@ static bool property_google(const struct mw_allocator *allocator, const char *na
 
 /* generic.virtual_memory_used: with its own records; generic.physical_memory_used: the same less what it has given
  * back; generic.current_allocated_bytes as above. */
-static bool figures_google(const struct mw_allocator *allocator, struct mw_allocator_figures *out)
+static bool figures_google(const struct mw_allocator *allocator, struct memwatch_allocator *out)
 {
     uint64_t sys;
     uint64_t resident;

@@ -61,12 +61,15 @@ int mw_allocator_purge(const struct mw_allocator *allocator)
     return allocator->kind ? allocator->kind->purge(allocator) : -ENOTSUP;
 }
 
-bool mw_allocator_read(const struct mw_allocator *allocator, struct mw_allocator_figures *out)
+bool mw_allocator_read(const struct mw_allocator *allocator, struct memwatch_allocator *out)
 {
-#define UNKNOWN(name) .name = MW_ALLOCATOR_UNKNOWN,
-    *out = (struct mw_allocator_figures){MW_ALLOCATOR_FIGURES(UNKNOWN)};
+#define UNKNOWN(Name, help) .Name = MW_ALLOCATOR_UNKNOWN,
+    *out = (struct memwatch_allocator){MEMWATCH_ALLOCATOR_FIGURES(UNKNOWN)};
 #undef UNKNOWN
-    return allocator->kind && allocator->kind->figures && allocator->kind->figures(allocator, out);
+    if (!allocator->kind)
+        return false;
+    strncpy(out->Name, allocator->kind->name, sizeof out->Name - 1);
+    return allocator->kind->figures && allocator->kind->figures(allocator, out);
 }
 
 int mw_allocator_cap_arenas(const struct mw_allocator *allocator, unsigned arenas)

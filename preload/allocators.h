@@ -16,21 +16,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What an allocator says of itself, by its own books: each adapter says where a figure comes from. What it does not
- * tell is MW_ALLOCATOR_UNKNOWN. Where all are told, sys = resident + released, and resident = inuse + idle. */
-#define MW_ALLOCATOR_UNKNOWN UINT64_MAX
-#define MW_ALLOCATOR_FIGURES(X)                                                                                        \
-    X(sys_bytes)      /* address space that it has from the kernel */                                                  \
-    X(resident_bytes) /* of this, what has memory behind it (or has not been touched yet: it cannot know) */           \
-    X(inuse_bytes)    /* handed out, rounded up to what a block has */                                                 \
-    X(idle_bytes)     /* held and not handed out: free pages, gaps between blocks, caches, its own records */          \
-    X(released_bytes) /* address space kept whose memory the kernel has back */
+#include "memwatch.h"
 
-struct mw_allocator_figures {
-#define MW_ALLOCATOR_MEMBER(name) uint64_t name;
-    MW_ALLOCATOR_FIGURES(MW_ALLOCATOR_MEMBER)
-#undef MW_ALLOCATOR_MEMBER
-};
+/* A figure that the allocator does not tell; each adapter says where the others come from. */
+#define MW_ALLOCATOR_UNKNOWN UINT64_MAX
 
 enum mw_allocator_beside {
     MW_BESIDE_NEVER,
@@ -47,8 +36,8 @@ struct mw_allocator_kind {
     const char *symbols[MW_ALLOCATOR_SYMBOLS]; /* it is there where the first is; the others may be missing */
     enum mw_allocator_beside beside;
     int (*purge)(const struct mw_allocator *allocator);
-    bool (*figures)(const struct mw_allocator *allocator, struct mw_allocator_figures *out); /* or NULL */
-    int (*cap_arenas)(const struct mw_allocator *allocator, unsigned arenas);                /* or NULL */
+    bool (*figures)(const struct mw_allocator *allocator, struct memwatch_allocator *out); /* or NULL */
+    int (*cap_arenas)(const struct mw_allocator *allocator, unsigned arenas);              /* or NULL */
 };
 
 typedef void (*mw_allocator_function)(void);
@@ -67,7 +56,7 @@ extern const struct mw_allocator_kind mw_allocator_google;   /* tcmalloc, Google
 extern const struct mw_allocator_kind mw_allocator_google_cxx;
 extern const struct mw_allocator_kind mw_allocator_mimalloc;
 
-#define MW_ALLOCATORS_AT_ONCE 2
+#define MW_ALLOCATORS_AT_ONCE MEMWATCH_ALLOCATORS
 
 struct mw_allocators {
     struct mw_allocator beneath;
@@ -87,9 +76,9 @@ unsigned mw_allocators_choose(const struct mw_allocators *allocators, bool passe
 /* Returns 0 or a negative errno value. */
 int mw_allocator_purge(const struct mw_allocator *allocator);
 
-/* False, and every figure unknown: it does not tell. glibc takes the lock of every arena, one after the other, and some
- * 150 us: to be asked after a purge, not at every step. */
-bool mw_allocator_read(const struct mw_allocator *allocator, struct mw_allocator_figures *out);
+/* Its name and its figures; LastTrim is 0. False, and every figure unknown: it does not tell. glibc takes the lock of
+ * every arena, one after the other, and some 150 us: to be asked after a purge, not at every step. */
+bool mw_allocator_read(const struct mw_allocator *allocator, struct memwatch_allocator *out);
 
 /* Has it make no more arenas than that (nobody asks for it yet, nor for the number below). Those that are there stay,
  * so it helps at the start, before there are threads. -ENOTSUP: it cannot be told so (or there is none); -EEXIST: the

@@ -9,6 +9,7 @@
 #include "memory_limit.h"
 #include "pressure.h"
 #include "pressure_level.h"
+#include "store.h"
 #include "syscall.h"
 #include "trim.h"
 
@@ -64,6 +65,11 @@ static void read_places(void)
     };
 }
 
+static void tell_source(void)
+{
+    __atomic_store_n(&mw_store.header->pressure_source, keeper.pressure.source, __ATOMIC_RELAXED);
+}
+
 void mw_keeper_listen(void)
 {
     struct mw_cgroup now;
@@ -75,11 +81,13 @@ void mw_keeper_listen(void)
         keeper.cgroup = now;
     keeper.places.cgroup = is_found ? &keeper.cgroup : NULL;
     mw_pressure_open(&keeper.pressure, &keeper.places);
+    tell_source();
 }
 
 void mw_keeper_stop_listening(void)
 {
     mw_pressure_close(&keeper.pressure);
+    tell_source();
 }
 
 void mw_keeper_start(const struct mw_keeper_hooks *hooks)
@@ -144,6 +152,7 @@ uint64_t mw_keeper_look(uint64_t now_ns)
 {
     struct mw_limiter_readings readings = readings_now();
     readings.is_under_pressure = mw_pressure_fired(&keeper.pressure);
+    tell_source(); /* who is gone is not listened to any more */
     if (keeper.request.is_pending) {
         keeper.request.before = readings; /* nobody has come by yet */
         mw_headroom_set(UINT64_MAX);

@@ -185,22 +185,13 @@ static bool open_machine_stalls(struct mw_pressure *pressure, const struct mw_pr
     return join(path, places->root, "proc/pressure/memory") && open_stalls(pressure, path);
 }
 
-/* By their rank. mw_pressure.source is the index. */
-static const struct {
-    const char *name;
-    bool (*open)(struct mw_pressure *pressure, const struct mw_pressure_places *places);
-} sources[] = {
-    {"none", NULL},
-    {"MEMORY_PRESSURE_WATCH", open_watch},
-    {"memory.pressure", open_group_stalls},
-    {"memory.pressure_level", open_group_levels},
-    {"/proc/pressure/memory", open_machine_stalls},
+/* By their rank. */
+static bool (*const sources[])(struct mw_pressure *pressure, const struct mw_pressure_places *places) = {
+    [MW_SEGMENT_PRESSURE_WATCH] = open_watch,
+    [MW_SEGMENT_PRESSURE_GROUP_STALLS] = open_group_stalls,
+    [MW_SEGMENT_PRESSURE_GROUP_LEVELS] = open_group_levels,
+    [MW_SEGMENT_PRESSURE_MACHINE_STALLS] = open_machine_stalls,
 };
-
-const char *mw_pressure_source(const struct mw_pressure *pressure)
-{
-    return sources[pressure->source].name;
-}
 
 /* ---- looking ---- */
 
@@ -225,8 +216,8 @@ void mw_pressure_open(struct mw_pressure *pressure, const struct mw_pressure_pla
         return;
     for (unsigned i = 1; i < sizeof sources / sizeof sources[0]; i++) {
         mw_pressure_close(pressure);
-        if (sources[i].open(pressure, places) && !is_gone(look(pressure))) {
-            pressure->source = i;
+        if (sources[i](pressure, places) && !is_gone(look(pressure))) {
+            pressure->source = (enum mw_segment_pressure_source)i;
             return;
         }
     }

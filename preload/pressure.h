@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #include "cgroup.h"
+#include "segment.h"
 
 #define MW_PRESSURE_WRITE_BYTES 1024 /* more is not written, and what asks for it is no source */
 
@@ -48,7 +49,7 @@ enum mw_pressure_kind {
 
 /* {0}: nothing is open. */
 struct mw_pressure {
-    unsigned source; /* 0: none */
+    enum mw_segment_pressure_source source; /* NOBODY: nothing is open */
     enum mw_pressure_kind kind;
     struct mw_held_file events;  /* what is polled */
     struct mw_held_file control; /* for MW_PRESSURE_EVENTS: the file of the group that the events come from */
@@ -64,9 +65,5 @@ bool mw_pressure_fired(struct mw_pressure *pressure);
 
 /* Closes what is still ours. Also in the child of a fork, and where the process has changed its cgroup. */
 void mw_pressure_close(struct mw_pressure *pressure);
-
-/* For people: "MEMORY_PRESSURE_WATCH", "memory.pressure", "memory.pressure_level", "/proc/pressure/memory" or "none".
- */
-const char *mw_pressure_source(const struct mw_pressure *pressure);
 
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "counters.h"
@@ -23,7 +24,7 @@ static uint64_t started_ns;
 
 static struct {
     uint64_t count;
-    uint64_t forced;
+    uint64_t by_reason[MW_TRIM_REASON_COUNT];
     uint64_t last_unix_ns;
     uint64_t total_ns;
     uint64_t released_bytes;
@@ -31,7 +32,7 @@ static struct {
 } account;
 
 /* What the allocators said after the last trim, each in its place: first the one beneath us. */
-static struct mw_trim_figures told[MW_ALLOCATORS_AT_ONCE];
+static struct memwatch_allocator told[MW_ALLOCATORS_AT_ONCE];
 
 static void *find_beside(const char *name)
 {
@@ -73,32 +74,34 @@ uint64_t mw_trim_rss_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Two threads may have trimmed at once: each figure is whole, and they may be of the one and of the other. */
-static void keep_figures(const struct mw_allocator *allocator)
+static const struct mw_allocator *allocator_at(unsigned place)
 {
-    struct mw_trim_figures *kept = &told[allocator == &allocators.beneath ? 0 : 1];
-    struct mw_allocator_figures figures;
-    mw_allocator_read(allocator, &figures);
-#define STORE(name) __atomic_store_n(&kept->figures.name, figures.name, __ATOMIC_RELAXED);
-    MW_ALLOCATOR_FIGURES(STORE)
-#undef STORE
-    __atomic_store_n(&kept->allocator, allocator->kind->name, __ATOMIC_RELEASE);
+    return place ? &allocators.beside : &allocators.beneath;
 }
 
-unsigned mw_trim_figures(struct mw_trim_figures out[MW_ALLOCATORS_AT_ONCE])
+/* Two threads may have trimmed at once: each figure is whole, and they may be of the one and of the other. */
+static void keep_figures(const struct mw_allocator *allocator, uint64_t now_unix_ns)
 {
-    unsigned count = 0;
+    struct memwatch_allocator *kept = &told[allocator == allocator_at(1)];
+    struct memwatch_allocator now;
+    mw_allocator_read(allocator, &now);
+#define STORE(Name, help) __atomic_store_n(&kept->Name, now.Name, __ATOMIC_RELAXED);
+    MEMWATCH_ALLOCATOR_FIGURES(STORE)
+#undef STORE
+    __atomic_store_n(&kept->LastTrim, now_unix_ns, __ATOMIC_RELEASE);
+}
+
+static void read_figures(struct memwatch_allocator out[MW_ALLOCATORS_AT_ONCE])
+{
     for (unsigned i = 0; i < MW_ALLOCATORS_AT_ONCE; i++) {
-        const char *name = __atomic_load_n(&told[i].allocator, __ATOMIC_ACQUIRE);
-        if (!name)
+        out[i] = (struct memwatch_allocator){.LastTrim = __atomic_load_n(&told[i].LastTrim, __ATOMIC_ACQUIRE)};
+        if (!out[i].LastTrim)
             continue;
-        out[count].allocator = name;
-#define LOAD(name) out[count].figures.name = __atomic_load_n(&told[i].figures.name, __ATOMIC_RELAXED);
-        MW_ALLOCATOR_FIGURES(LOAD)
+        strncpy(out[i].Name, allocator_at(i)->kind->name, sizeof out[i].Name - 1);
+#define LOAD(Name, help) out[i].Name = __atomic_load_n(&told[i].Name, __ATOMIC_RELAXED);
+        MEMWATCH_ALLOCATOR_FIGURES(LOAD)
 #undef LOAD
-        count++;
     }
-    return count;
 }
 
 /* Trims and accounts for it, but for what came back. Returns 0, having set the time that it took, or why no allocator
@@ -116,13 +119,14 @@ static int trim_now(uint64_t *pause_ns)
             result = error;
     }
     *pause_ns = mw_clock_ns(CLOCK_MONOTONIC) - start_ns;
+    uint64_t now_unix_ns = mw_clock_ns(CLOCK_REALTIME);
     for (unsigned i = 0; i < count && !result; i++)
-        keep_figures(chosen[i]);
+        keep_figures(chosen[i], now_unix_ns);
     errno = saved;
     if (result)
         return result;
     mw_counter_add_shared(&account.total_ns, *pause_ns);
-    __atomic_store_n(&account.last_unix_ns, mw_clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
+    __atomic_store_n(&account.last_unix_ns, now_unix_ns, __ATOMIC_RELAXED);
     uint64_t index = __atomic_fetch_add(&account.count, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&account.pause_ns[index % MEMWATCH_PAUSES], *pause_ns, __ATOMIC_RELAXED);
     return 0;
@@ -145,8 +149,7 @@ int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_eve
         .returned_bytes = before > after ? before - after : 0,
         .pause_ns = pause_ns,
     };
-    if (reason == MW_TRIM_FORCED)
-        mw_counter_add_shared(&account.forced, 1);
+    mw_counter_add_shared(&account.by_reason[reason], 1);
     mw_counter_add_shared(&account.released_bytes, event->returned_bytes);
     const uint64_t values[] = {limit_bytes, before, after, event->returned_bytes, pause_ns, reason};
     mw_record_event(MW_SEGMENT_TRIM, event->thread, values, sizeof values / sizeof values[0]);
@@ -286,11 +289,14 @@ void mw_trim_read(struct memwatch_stats *stats)
 {
     uint64_t lived_ns = mw_clock_ns(CLOCK_MONOTONIC) - started_ns;
     stats->NumTrim = mw_counter_read(&account.count);
-    stats->NumForcedTrim = mw_counter_read(&account.forced);
+#define BY_REASON(NAME, Statistic, key, text) stats->Statistic = mw_counter_read(&account.by_reason[MW_TRIM_##NAME]);
+    MW_TRIM_REASONS(BY_REASON)
+#undef BY_REASON
     stats->LastTrim = mw_counter_read(&account.last_unix_ns);
     stats->PauseTotalNs = mw_counter_read(&account.total_ns);
     stats->TrimReleased = mw_counter_read(&account.released_bytes);
     stats->TrimCPUFraction = lived_ns ? (double)stats->PauseTotalNs / (double)lived_ns : 0;
     for (unsigned i = 0; i < MEMWATCH_PAUSES; i++)
         stats->PauseNs[i] = mw_counter_read(&account.pause_ns[i]);
+    read_figures(stats->Allocators);
 }

@@ -25,14 +25,6 @@ int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_eve
 /* RSS, read now. Any thread, async-signal-safe. */
 uint64_t mw_trim_rss_bytes(void);
 
-/* What the allocators said of themselves after the last trim: fills that many of `out`, none before the first. Each
- * figure is whole, but while a trim is under way they may be of two. Any thread, async-signal-safe. */
-struct mw_trim_figures {
-    const char *allocator;
-    struct mw_allocator_figures figures;
-};
-unsigned mw_trim_figures(struct mw_trim_figures out[MW_ALLOCATORS_AT_ONCE]);
-
 /* The allocator that the program's calls go to; its kind is NULL where it is not one that we know. */
 const struct mw_allocator *mw_trim_beneath(void);
 
@@ -80,8 +72,9 @@ static inline void mw_trim_serve(void)
         mw_trim_meet_request();
 }
 
-/* Fills in NumTrim, NumForcedTrim, LastTrim, PauseTotalNs, PauseNs, TrimReleased and TrimCPUFraction.
- * Any thread, async-signal-safe. */
+/* Fills in NumTrim, the same by reason, LastTrim, PauseTotalNs, PauseNs, TrimReleased, TrimCPUFraction, and what the
+ * allocators said after the last trim: while one is under way, figures of two may stand side by side. Any thread,
+ * async-signal-safe. */
 void mw_trim_read(struct memwatch_stats *stats);
 
 #endif

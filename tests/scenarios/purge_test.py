@@ -115,10 +115,10 @@ class Purge(Purges):
                 after = Memory(process.pid)
                 self.assertGreater(returned, 0.75 * before.retained)
                 self.assertLess(after.rss, before.rss - 0.75 * before.retained)
-                self.check_accounts(process.pid, full, after, returned)
+                self.check_accounts(name, process.pid, full, after, returned)
                 self.end(process)
 
-    def check_accounts(self, pid, full, after, returned):
+    def check_accounts(self, name, pid, full, after, returned):
         self.assertGreater(full.live, WAVE_BYTES)
         self.assertLess(after.live, full.live - 0.9 * WAVE_BYTES)
         shown = wait_until(lambda: (lambda line: line if line["NumTrim"] else None)(stats(pid)), "the monitor's next look")
@@ -127,6 +127,19 @@ class Purge(Purges):
         self.assertGreater(shown["PauseTotalNs"], 0)
         self.assertGreater(shown["LastTrim"], 0)
         self.assertAlmostEqual(shown["TrimReleased"], returned, delta=MIB)
+        self.check_own_figures(shown, name)
+
+    def check_own_figures(self, shown, name):
+        """What the allocator says of itself, against what is counted and what the kernel says."""
+        own, = shown["Allocators"]
+        self.assertEqual((own["Name"], own["LastTrim"]), (name, shown["LastTrim"]))
+        self.assertEqual(own["Sys"], own["Inuse"] + own["Idle"])
+        self.assertAlmostEqual(own["Inuse"], shown["Alloc"], delta=2 * MIB)
+        self.assertGreater(shown["HeapSys"], own["Sys"] - 2 * MIB)
+        self.assertLess(shown["HeapSys"], own["Sys"] + 10 * MIB) # tcmalloc's own records are 8 MiB, and not in its books
+        if "Released" in own: # what is surely not resident; untouched records too
+            self.assertGreater(own["Released"], 0.75 * own["Idle"])
+            self.assertLess(shown["HeapReleased"], own["Released"] + 10 * MIB)
 
     def test_of_mimalloc_what_is_free_as_a_whole_segment_comes_back(self):
         for case, _, library in self.each("mimalloc"):

@@ -150,7 +150,7 @@ class Segment:
         7. Frames are in modules that are known, where all modules found room. (Not those of code that is compiled at run
            time: here is none.)
         """
-        assert self.version == 1 and self.state in (STARTING, RUNNING, ENDED)
+        assert self.version == 2 and self.state in (STARTING, RUNNING, ENDED)
         # 1
         assert self.freed_bytes <= self.allocated_bytes
         for mallocs, frees in zip(self.mallocs, self.frees):

@@ -119,12 +119,12 @@ static void what_is_there_is_found_and_what_is_used_is_asked(void **state)
 static void what_is_not_there_can_do_nothing(void **state)
 {
     const struct mw_allocator none = {0};
-    struct mw_allocator_figures figures;
+    struct memwatch_allocator figures;
     (void)state;
     assert_int_equal(mw_allocator_purge(&none), -ENOTSUP);
     assert_int_equal(mw_allocator_cap_arenas(&none, 2), -ENOTSUP);
     assert_false(mw_allocator_read(&none, &figures));
-    assert_true(figures.sys_bytes == MW_ALLOCATOR_UNKNOWN && figures.released_bytes == MW_ALLOCATOR_UNKNOWN);
+    assert_true(figures.Sys == MW_ALLOCATOR_UNKNOWN && figures.Released == MW_ALLOCATOR_UNKNOWN);
 }
 
 /* ---- what they are asked ---- */
@@ -184,7 +184,7 @@ static int fake_mallctl(const char *name, void *old, size_t *old_bytes, void *ne
 static void jemalloc_is_asked_by_name(void **state)
 {
     static const int errors[][2] = {{0, 0}, {ENOENT, -ENOTSUP}, {EAGAIN, -EAGAIN}};
-    struct mw_allocator_figures figures;
+    struct memwatch_allocator figures;
     struct mw_allocator jemalloc = over(&mw_allocator_jemalloc, (mw_allocator_function)fake_mallctl);
     (void)state;
     for (size_t i = 0; i < COUNT(errors); i++) {
@@ -196,11 +196,11 @@ static void jemalloc_is_asked_by_name(void **state)
     forget();
     assert_true(mw_allocator_read(&jemalloc, &figures));
     assert_int_equal(strncmp(asked.start, "epoch ", 6), 0); /* before the rest, or that is of the last time */
-    assert_int_equal(figures.sys_bytes, 100000);
-    assert_int_equal(figures.resident_bytes, 25000);
-    assert_int_equal(figures.inuse_bytes, 10000);
-    assert_int_equal(figures.idle_bytes, 15000);
-    assert_int_equal(figures.released_bytes, 75000);
+    assert_int_equal(figures.Sys, 100000);
+    assert_int_equal(figures.Resident, 25000);
+    assert_int_equal(figures.Inuse, 10000);
+    assert_int_equal(figures.Idle, 90000);
+    assert_int_equal(figures.Released, 75000);
 }
 
 static void fake_release(void)
@@ -249,18 +249,18 @@ static bool fake_property_counted(const char *name, size_t name_bytes, size_t *v
 
 static void both_tcmallocs_are_asked(void **state)
 {
-    struct mw_allocator_figures figures;
+    struct memwatch_allocator figures;
     struct mw_allocator allocator =
         over(&mw_allocator_tcmalloc, fake_release, (mw_allocator_function)fake_property, fake_idle);
     (void)state;
     assert_int_equal(mw_allocator_purge(&allocator), 0);
     assert_string_equal(asked.start, "idle release");
     assert_true(mw_allocator_read(&allocator, &figures));
-    assert_int_equal(figures.sys_bytes, 1000);
-    assert_int_equal(figures.resident_bytes, 400);
-    assert_int_equal(figures.inuse_bytes, 300);
-    assert_int_equal(figures.idle_bytes, 100);
-    assert_int_equal(figures.released_bytes, 600);
+    assert_int_equal(figures.Sys, 1000);
+    assert_int_equal(figures.Resident, 400);
+    assert_int_equal(figures.Inuse, 300);
+    assert_int_equal(figures.Idle, 700);
+    assert_int_equal(figures.Released, 600);
 
     allocator = over(&mw_allocator_tcmalloc, fake_release, NULL, NULL); /* an old one */
     assert_int_equal(mw_allocator_purge(&allocator), 0);
@@ -272,10 +272,10 @@ static void both_tcmallocs_are_asked(void **state)
     assert_int_equal(mw_allocator_purge(&allocator), 0);
     assert_string_equal(asked.start, "release all");
     assert_true(mw_allocator_read(&allocator, &figures));
-    assert_int_equal(figures.sys_bytes, 1100);
-    assert_int_equal(figures.resident_bytes, 480);
-    assert_int_equal(figures.idle_bytes, 180);
-    assert_int_equal(figures.released_bytes, 620);
+    assert_int_equal(figures.Sys, 1100);
+    assert_int_equal(figures.Resident, 480);
+    assert_int_equal(figures.Idle, 800);
+    assert_int_equal(figures.Released, 620);
 
     allocator = over(&mw_allocator_google_cxx, (mw_allocator_function)fake_release_some);
     assert_int_equal(mw_allocator_purge(&allocator), 0);
@@ -300,15 +300,15 @@ static void fake_info(size_t *elapsed, size_t *user, size_t *system, size_t *rss
 
 static void mimalloc_is_asked(void **state)
 {
-    struct mw_allocator_figures figures;
+    struct memwatch_allocator figures;
     struct mw_allocator mimalloc =
         over(&mw_allocator_mimalloc, (mw_allocator_function)fake_collect, (mw_allocator_function)fake_info);
     (void)state;
     assert_int_equal(mw_allocator_purge(&mimalloc), 0);
     assert_string_equal(asked.start, "collect all");
     assert_true(mw_allocator_read(&mimalloc, &figures));
-    assert_int_equal(figures.resident_bytes, 4096);
-    assert_true(figures.inuse_bytes == MW_ALLOCATOR_UNKNOWN);
+    assert_int_equal(figures.Resident, 4096);
+    assert_true(figures.Inuse == MW_ALLOCATOR_UNKNOWN);
 }
 
 /* ---- arenas ---- */
@@ -410,10 +410,10 @@ static void its_own_figures_follow_what_happens(void **state)
 {
     const char *name = getenv("MEMWATCH_TEST_ALLOCATOR");
     struct mw_allocators found;
-    struct mw_allocator_figures start;
-    struct mw_allocator_figures full;
-    struct mw_allocator_figures empty;
-    struct mw_allocator_figures purged;
+    struct memwatch_allocator start;
+    struct memwatch_allocator full;
+    struct memwatch_allocator empty;
+    struct memwatch_allocator purged;
     (void)state;
     if (HAS_OTHER_MALLOC)
         skip();
@@ -433,23 +433,25 @@ static void its_own_figures_follow_what_happens(void **state)
     mw_allocator_read(&found.beneath, &empty);
     assert_int_equal(mw_allocator_purge(&found.beneath), 0);
     mw_allocator_read(&found.beneath, &purged);
-    if (full.inuse_bytes != MW_ALLOCATOR_UNKNOWN) {
-        assert_true(full.inuse_bytes - start.inuse_bytes >= WHOLE_BYTES);
-        assert_true(full.inuse_bytes - start.inuse_bytes < WHOLE_BYTES * 5 / 4);
-        assert_true(empty.inuse_bytes < start.inuse_bytes + WHOLE_BYTES / 20);
-        assert_true(full.sys_bytes >= full.inuse_bytes);
-        assert_true(empty.idle_bytes > WHOLE_BYTES * 9 / 10);
+    if (full.Inuse != MW_ALLOCATOR_UNKNOWN) {
+        assert_true(full.Inuse - start.Inuse >= WHOLE_BYTES);
+        assert_true(full.Inuse - start.Inuse < WHOLE_BYTES * 5 / 4);
+        assert_true(empty.Inuse < start.Inuse + WHOLE_BYTES / 20);
+        assert_true(full.Sys >= full.Inuse);
+        assert_true(empty.Idle > WHOLE_BYTES * 9 / 10);
     }
-    if (full.resident_bytes != MW_ALLOCATOR_UNKNOWN)
-        assert_true(full.resident_bytes > WHOLE_BYTES);
-    if (full.released_bytes != MW_ALLOCATOR_UNKNOWN) {
-        const struct mw_allocator_figures *all[] = {&start, &full, &empty, &purged};
+    if (full.Idle != MW_ALLOCATOR_UNKNOWN)
+        assert_true(full.Sys == full.Inuse + full.Idle && purged.Sys == purged.Inuse + purged.Idle);
+    if (full.Resident != MW_ALLOCATOR_UNKNOWN)
+        assert_true(full.Resident > WHOLE_BYTES);
+    if (full.Released != MW_ALLOCATOR_UNKNOWN) {
+        const struct memwatch_allocator *all[] = {&start, &full, &empty, &purged};
         for (size_t i = 0; i < COUNT(all); i++) {
-            assert_true(all[i]->sys_bytes == all[i]->resident_bytes + all[i]->released_bytes);
-            assert_true(all[i]->resident_bytes == all[i]->inuse_bytes + all[i]->idle_bytes);
+            assert_true(all[i]->Sys == all[i]->Resident + all[i]->Released);
+            assert_true(all[i]->Released <= all[i]->Idle);
         }
-        assert_true(empty.resident_bytes - purged.resident_bytes > WHOLE_BYTES / 2);
-        assert_true(purged.released_bytes - empty.released_bytes == empty.resident_bytes - purged.resident_bytes);
+        assert_true(empty.Resident - purged.Resident > WHOLE_BYTES / 2);
+        assert_true(purged.Released - empty.Released == empty.Resident - purged.Resident);
     }
 }
 

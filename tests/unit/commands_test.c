@@ -141,13 +141,16 @@ static const char *leave_segment(const char *dir, const char *name)
 {
     char below[256];
     char own[64];
-    struct memwatch_stats stats = {.RSS = 60 << 20,
-                                   .NumTrim = 2,
-                                   .HeapRetained = 5 << 20,
-                                   .NextTrim = 100 << 20,
-                                   .PauseTotalNs = 12300000,
-                                   .TrimCPUFraction = 0.125,
-                                   .LastTrim = UINT64_C(1060) * 1000000000};
+    struct memwatch_stats stats = {
+        .RSS = 60 << 20,
+        .NumTrim = 2,
+        .HeapRetained = 5 << 20,
+        .NextTrim = 100 << 20,
+        .PauseTotalNs = 12300000,
+        .TrimCPUFraction = 0.125,
+        .LastTrim = UINT64_C(1060) * 1000000000,
+        .NumQuietTrim = 2,
+        .Allocators = {{"glibc", UINT64_C(1060) * 1000000000, 9 << 20, 6 << 20, 3 << 20, UINT64_MAX, UINT64_MAX}}};
     struct segment_builder builder;
     uint64_t namespace = 0;
     ssize_t length = readlink("/proc/self/ns/pid", own, sizeof own - 1);
@@ -160,6 +163,8 @@ static const char *leave_segment(const char *dir, const char *name)
     segment_builder_start(&builder, &segment_builder_tiny);
     builder.header->pid = 999999999;
     builder.header->pid_namespace = namespace;
+    builder.header->pressure_source = MW_SEGMENT_PRESSURE_GROUP_LEVELS;
+    builder.header->arenas_cap = 8;
     builder.slots[0].counters.allocated_others = (struct mw_others){.count = {[80] = 1}, .bytes = 8 << 20};
     segment_builder_snapshot(&builder, UINT64_C(1090) * 1000000000, &stats);
     segment_builder_write(&builder, path);
@@ -170,9 +175,19 @@ static const char *leave_segment(const char *dir, const char *name)
 static void the_statistics_of_a_dead_process(void **state)
 {
     static const char *const lines[] = {
-        "process 999999999 (app): dead\n", "\nage               90 s\n",     "\nlast tick         0 us ago\n",
-        "\nAlloc             8 MiB\n",     "\nHeapObjects       1\n",        "\nPauseTotalNs      12.3 ms\n",
-        "\nTrimCPUFraction   12.50 %\n",   "\nLastTrim          30 s ago\n", "\nRSS               60 MiB\n",
+        "process 999999999 (app): dead\n",
+        "\nage               90 s\n",
+        "\nlast tick         0 us ago\n",
+        "\nAlloc             8 MiB\n",
+        "\nHeapObjects       1\n",
+        "\nPauseTotalNs      12.3 ms\n",
+        "\nTrimCPUFraction   12.50 %\n",
+        "\nLastTrim          30 s ago\n",
+        "\nRSS               60 MiB\n",
+        "\nNumQuietTrim      2\n",
+        "\npressure from     memory.pressure_level\narenas            at most 8, by the CPU quota\n",
+        "\nglibc             after the trim 30 s ago, by its own books:\n  Sys             9 MiB\n"
+        "  Inuse           6 MiB\n  Idle            3 MiB\n  Released        not told\n",
     };
     uint64_t number;
     const char *path = leave_segment(*state, "999999999-5678");

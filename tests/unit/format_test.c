@@ -52,6 +52,13 @@ static struct memwatch_stats largest_stats(void)
 #define STATISTIC_LARGEST(ctype, Name, kind, unit, help) stats.Name = largest_##ctype();
     MEMWATCH_STATISTICS(STATISTIC_LARGEST)
 #undef STATISTIC_LARGEST
+    for (unsigned i = 0; i < MEMWATCH_ALLOCATORS; i++) {
+        stats.Allocators[i] = (struct memwatch_allocator){.LastTrim = UINT64_MAX};
+#define FIGURE_LARGEST(Figure, help) stats.Allocators[i].Figure = UINT64_MAX - 1; /* that itself is not told */
+        MEMWATCH_ALLOCATOR_FIGURES(FIGURE_LARGEST)
+#undef FIGURE_LARGEST
+        memset(stats.Allocators[i].Name, 0x01, sizeof stats.Allocators[i].Name - 1);
+    }
     return stats;
 }
 
@@ -173,6 +180,34 @@ static void json_lists_the_classes_that_were_used(void **state)
     }
 }
 
+static void json_lists_the_allocators_and_what_they_tell(void **state)
+{
+    struct memwatch_stats stats = {.Allocators = {{.Name = ""},
+                                                  {.Name = "jema\"lloc",
+                                                   .LastTrim = 7,
+                                                   .Sys = 100,
+                                                   .Inuse = 60,
+                                                   .Idle = 0,
+                                                   .Released = UINT64_MAX,
+                                                   .Resident = UINT64_MAX}}};
+    char buffer[MW_JSON_LINE_BYTES];
+    struct mw_text line = MW_TEXT(buffer);
+    (void)state;
+    mw_format_json(&line, &someone, &stats);
+    assert_true(json_is_valid(buffer));
+    const char *allocators = json_member(buffer, "Allocators");
+    assert_non_null(allocators);
+    assert_int_equal(json_length(allocators), 1); /* the first was not asked */
+    const char *allocator = json_element(allocators, 0);
+    check_string(allocator, "Name", "jema\"lloc");
+    check_u64(allocator, "LastTrim", 7);
+    check_u64(allocator, "Sys", 100);
+    check_u64(allocator, "Inuse", 60);
+    check_u64(allocator, "Idle", 0);
+    assert_null(json_member(allocator, "Released"));
+    assert_null(json_member(allocator, "Resident"));
+}
+
 static void json_without_any_figure_is_whole(void **state)
 {
     const struct memwatch_stats stats = {0};
@@ -185,6 +220,7 @@ static void json_without_any_figure_is_whole(void **state)
     check_string(buffer, "Comm", "");
     assert_int_equal(json_length(json_member(buffer, "PauseNs")), 0);
     assert_int_equal(json_length(json_member(buffer, "BySize")), 0);
+    assert_int_equal(json_length(json_member(buffer, "Allocators")), 0);
 }
 
 static void the_longest_json_line_fits(void **state)
@@ -486,6 +522,7 @@ int main(void)
         cmocka_unit_test(every_statistic_is_in_json_by_its_name),
         cmocka_unit_test(json_lists_the_pauses_that_were_used),
         cmocka_unit_test(json_lists_the_classes_that_were_used),
+        cmocka_unit_test(json_lists_the_allocators_and_what_they_tell),
         cmocka_unit_test(json_without_any_figure_is_whole),
         cmocka_unit_test(the_longest_json_line_fits),
         cmocka_unit_test(names_of_every_shape_keep_the_line_whole),

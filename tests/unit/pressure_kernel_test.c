@@ -19,6 +19,7 @@
 
 #include "check.h"
 #include "pressure.h"
+#include "pressure_source.h"
 #include "scratch.h"
 
 #define LIMIT       "67108864" /* 64 MiB, of which so much is left to the file: */
@@ -182,7 +183,7 @@ _Noreturn static void strain(int file)
 static void opens(struct mw_pressure *pressure, struct mw_pressure_places places, const char *source)
 {
     mw_pressure_open(pressure, &places);
-    CHECK_TEXT(source, mw_pressure_source(pressure), source);
+    CHECK_TEXT(source, source_name(pressure), source);
     assert_false(mw_pressure_fired(pressure));
 }
 
@@ -225,14 +226,14 @@ static void a_version_1_group_near_its_limit_is_told_of(void **state)
         NOT_RUN("TMPDIR is not on a disk");
     opens(&pressure, (struct mw_pressure_places){.root = *state, .cgroup = &made.limited}, source);
     check_hears_strain(&pressure, file);
-    assert_string_equal(mw_pressure_source(&pressure), source);
+    assert_string_equal(source_name(&pressure), source);
 
     /* That the group is removed is an event too, told of in the background: no pressure, and the end of the source. */
     assert_true(remove_group(&made.limited));
     struct pollfd told = {.fd = pressure.events.fd, .events = POLLIN};
     assert_int_equal(poll(&told, 1, DEADLINE_S * 1000), 1);
     assert_false(mw_pressure_fired(&pressure));
-    assert_string_equal(mw_pressure_source(&pressure), "none");
+    assert_string_equal(source_name(&pressure), "nobody");
 }
 
 static void a_group_whose_tasks_stand_still_is_told_of(void **state)
@@ -248,12 +249,12 @@ static void a_group_whose_tasks_stand_still_is_told_of(void **state)
         NOT_RUN("TMPDIR is not on a disk");
     opens(&pressure, (struct mw_pressure_places){.root = *state, .cgroup = &made.v2}, source);
     check_hears_strain(&pressure, file);
-    assert_string_equal(mw_pressure_source(&pressure), source);
+    assert_string_equal(source_name(&pressure), source);
 
     /* Of a group that is gone poll says both, an error and pressure. */
     assert_true(remove_group(&made.v2));
     assert_false(mw_pressure_fired(&pressure));
-    assert_string_equal(mw_pressure_source(&pressure), "none");
+    assert_string_equal(source_name(&pressure), "nobody");
 }
 
 /* Without a trigger the kernel's file tells of nothing, and is no source. */
@@ -270,8 +271,8 @@ static void the_machines_file_wants_a_trigger(void **state)
           (struct mw_pressure_places){.watch = path, .write = "c29tZSAxNTAwMDAgMjAwMDAwMAA=", .root = *state},
           "MEMORY_PRESSURE_WATCH");
     mw_pressure_close(&pressure);
-    opens(&pressure, (struct mw_pressure_places){.watch = path, .root = *state}, "none");
-    opens(&pressure, (struct mw_pressure_places){.watch = path, .write = "eA==", .root = *state}, "none");
+    opens(&pressure, (struct mw_pressure_places){.watch = path, .root = *state}, "nobody");
+    opens(&pressure, (struct mw_pressure_places){.watch = path, .write = "eA==", .root = *state}, "nobody");
     assert_int_equal(open_descriptors(), open_before);
 }
 

@@ -18,6 +18,7 @@
 
 #include "check.h"
 #include "child.h"
+#include "pressure_source.h"
 #include "scratch.h"
 
 #define TRIGGER "some 150000 2000000" /* and its NUL */
@@ -33,7 +34,7 @@ static void opens(struct mw_pressure *pressure, struct mw_pressure_places places
 {
     errno = EXDEV;
     mw_pressure_open(pressure, &places);
-    CHECK_TEXT(source, mw_pressure_source(pressure), source);
+    CHECK_TEXT(source, source_name(pressure), source);
     CHECK_I64(source, errno, EXDEV);
 }
 
@@ -88,7 +89,7 @@ static int accepted(int listener)
 static void check_closed(struct mw_pressure *pressure, unsigned open_before)
 {
     mw_pressure_close(pressure);
-    assert_string_equal(mw_pressure_source(pressure), "none");
+    assert_string_equal(source_name(pressure), "nobody");
     assert_int_equal(open_descriptors(), open_before);
 }
 
@@ -160,12 +161,12 @@ static int watch_read_only(void *context)
     if (setresuid(65534, 65534, 65534) || access(fifo, R_OK))
         return 77;
     mw_pressure_open(&pressure, &places);
-    if (strcmp(mw_pressure_source(&pressure), "MEMORY_PRESSURE_WATCH") != 0)
+    if (strcmp(source_name(&pressure), "MEMORY_PRESSURE_WATCH") != 0)
         return 1;
     mw_pressure_close(&pressure);
     places.write = "eA==";
     mw_pressure_open(&pressure, &places);
-    return strcmp(mw_pressure_source(&pressure), "none") == 0 ? 0 : 2;
+    return strcmp(source_name(&pressure), "nobody") == 0 ? 0 : 2;
 }
 
 static void a_fifo_may_be_for_reading_only(void **state)
@@ -218,7 +219,7 @@ static void a_socket_whose_other_end_has_gone_is_connected_anew(void **state)
     sends(manager, "the last");
     close(manager);
     assert_true(fired(&pressure));
-    assert_string_equal(mw_pressure_source(&pressure), "none");
+    assert_string_equal(source_name(&pressure), "nobody");
     assert_false(fired(&pressure));
     opens(&pressure, watched(*state, path, NULL), "MEMORY_PRESSURE_WATCH");
     manager = accepted(listener);
@@ -226,7 +227,7 @@ static void a_socket_whose_other_end_has_gone_is_connected_anew(void **state)
     assert_true(fired(&pressure));
     close(manager);
     assert_false(fired(&pressure));
-    assert_string_equal(mw_pressure_source(&pressure), "none");
+    assert_string_equal(source_name(&pressure), "nobody");
     close(listener);
     check_closed(&pressure, open_before);
 }
@@ -240,7 +241,7 @@ static void a_socket_that_is_closed_on_us_is_gone(void **state)
     opens(&pressure, watched(*state, path, "aGVsbG8="), "MEMORY_PRESSURE_WATCH");
     close(listener);
     assert_false(fired(&pressure));
-    opens(&pressure, watched(*state, path, "aGVsbG8="), "none");
+    opens(&pressure, watched(*state, path, "aGVsbG8="), "nobody");
 }
 
 /* ---- which source ---- */
@@ -266,7 +267,7 @@ static void the_group_comes_before_the_machine(void **state)
     struct mw_pressure_places places = {.root = *state, .cgroup = &cgroup};
     struct mw_pressure pressure = {0};
     unsigned open_before = open_descriptors();
-    opens(&pressure, places, "none");
+    opens(&pressure, places, "nobody");
     const char *machine = scratch_write(*state, "proc/pressure/memory", "");
     opens(&pressure, places, "/proc/pressure/memory");
     check_wrote_trigger(machine);
@@ -293,7 +294,7 @@ static void a_version_1_group_is_asked_for_events(void **state)
     char due[64];
     unsigned open_before = open_descriptors();
     scratch_write(*state, "group/memory.pressure_level", "");
-    opens(&pressure, places, "none"); /* half of it is missing */
+    opens(&pressure, places, "nobody"); /* half of it is missing */
     assert_int_equal(open_descriptors(), open_before);
     const char *asked = scratch_write(*state, "group/cgroup.event_control", "");
     opens(&pressure, places, "memory.pressure_level");
@@ -330,7 +331,7 @@ static void what_cannot_be_watched_is_passed_over(void **state)
         {"not set", NULL, NULL},
         {"empty", "", NULL},
         {"only what to write", NULL, "eA=="},
-        {"no such file", scratch_path(*state, "none"), NULL},
+        {"no such file", scratch_path(*state, "nobody"), NULL},
         {"no such path", long_path, NULL},
         {"a directory", *state, NULL},
         {"a device", "/dev/zero", "eA=="},
@@ -343,7 +344,7 @@ static void what_cannot_be_watched_is_passed_over(void **state)
     scratch_write(*state, "proc/pressure/memory", "");
     for (size_t i = 0; i < COUNT(cases); i++) {
         mw_pressure_open(&pressure, &(struct mw_pressure_places){cases[i].watch, cases[i].write, *state, NULL});
-        CHECK_TEXT(cases[i].label, mw_pressure_source(&pressure), "/proc/pressure/memory");
+        CHECK_TEXT(cases[i].label, source_name(&pressure), "/proc/pressure/memory");
         mw_pressure_close(&pressure);
         CHECK_I64(cases[i].label, open_descriptors(), open_before);
     }
@@ -372,7 +373,7 @@ static void the_user_can_switch_it_off(void **state)
     unsigned open_before = open_descriptors();
     scratch_write(*state, "proc/pressure/memory", "");
     scratch_write(*state, "group/memory.pressure", "");
-    opens(&pressure, places, "none");
+    opens(&pressure, places, "nobody");
     assert_false(fired(&pressure));
     check_closed(&pressure, open_before);
     check_closed(&pressure, open_before);
@@ -414,7 +415,7 @@ static void a_fifo_of_the_programs_is_neither_read_nor_closed(void **state)
     assert_int_equal(dup2(theirs, number), number);
     sends(theirs, "theirs");
     assert_false(fired(&pressure));
-    assert_string_equal(mw_pressure_source(&pressure), "none");
+    assert_string_equal(source_name(&pressure), "nobody");
     mw_pressure_close(&pressure);
     assert_int_equal(read(number, got, sizeof got), 6);
     close(number);
@@ -436,7 +437,7 @@ static void an_eventfd_of_the_programs_is_neither_read_nor_closed(void **state)
     assert_int_equal(dup2(theirs, number), number);
     assert_int_equal(dup2(theirs, control), control);
     assert_false(fired(&pressure));
-    assert_string_equal(mw_pressure_source(&pressure), "none");
+    assert_string_equal(source_name(&pressure), "nobody");
     assert_int_equal(read(number, &count, sizeof count), sizeof count);
     assert_int_equal(count, 7);
     assert_return_code(fcntl(control, F_GETFD), errno);
@@ -510,7 +511,7 @@ static int open_with_few(void *context)
     if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = few->descriptors, .rlim_max = few->descriptors}))
         return 1;
     mw_pressure_open(&pressure, &places);
-    if (strcmp(mw_pressure_source(&pressure), "none") == 0)
+    if (strcmp(source_name(&pressure), "nobody") == 0)
         return pressure.events.fd == 0 ? 100 : 2;
     if (pressure.events.fd < 3)
         return 3;

@@ -47,8 +47,8 @@ static void header_fields(void **state)
     } cases[] = {
         {"magic 0", FIELD(magic), 0, "is not a memwatch segment"},
         {"magic", FIELD(magic), MW_SEGMENT_MAGIC + 1, "is not a memwatch segment"},
-        {"version 0", FIELD(version), 0, "is of version 0, this memwatch reads version 1"},
-        {"version 7", FIELD(version), 7, "is of version 7, this memwatch reads version 1"},
+        {"version 0", FIELD(version), 0, "is of version 0, this memwatch reads version 2"},
+        {"version 7", FIELD(version), 7, "is of version 7, this memwatch reads version 2"},
         {"few sections", FIELD(section_count), MW_SEGMENT_SECTION_COUNT - 1, "is damaged: it has 9 sections"},
         {"many sections", FIELD(section_count), 33, "is damaged: it has 33 sections"},
         {"spare sections", FIELD(section_count), 32, NULL},
@@ -298,6 +298,8 @@ static void strings_are_terminated_and_printable(void **state)
     (void)state;
     memset(builder->header->program, 'p', sizeof builder->header->program);
     memset(builder->header->run, 0xff, sizeof builder->header->run);
+    memset(builder->snapshot->stats.Allocators, 0x1b, sizeof builder->snapshot->stats.Allocators);
+    builder->header->pressure_source = MW_SEGMENT_PRESSURE_SOURCE_COUNT;
     memset(builder->modules[0].path, 0xc2, sizeof builder->modules[0].path);
     memcpy(builder->header->comm, "a\033[2J\n\xc2\x9b\xc3\xa9", sizeof "a\033[2J\n\xc2\x9b\xc3\xa9");
     struct mw_segment_view view = read_well(builder);
