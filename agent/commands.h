@@ -15,7 +15,7 @@
 #define MW_COMMANDS(X) \
     X(ps,      "[--all] [--json] [--sweep]",                "list the watched processes; --all: and what dead ones have left; --sweep: and remove that") \
     X(stats,   "PID|SEGMENT [--json] [--watch[=INTERVAL]]", "all statistics of a process, also of a dead one; --watch: a line each INTERVAL (1s)") \
-    X(report,  "PID|SEGMENT [--top=N] [--post-mortem]",     "who holds the memory, or held it when the process died") \
+    X(report,  "PID|SEGMENT [--top=N] [--json|--post-mortem]", "who holds the memory, or held it when the process died, and what happened last") \
     X(profile, "PID|SEGMENT -o FILE|--folded|--text [--alloc] [--objects] [--no-symbols]", "the heap profile, as a file for pprof, for flame graphs, or to read") \
     X(leaks,   "PID|SEGMENT",                               "what grows, and how sure that is") \
     X(diff,    "BEFORE AFTER",                              "what grew and what shrank from one profile to another") \

@@ -6,14 +6,16 @@
 #include <time.h>
 
 #include "memory.h"
+#include "report_events.h"
 #include "units.h"
 
-#define FRAMES_A_STACK  6
-#define TIMELINE_ROWS   12
-#define BAR_WIDTH       30
-#define WIDTH           100
-#define WIDTH_NAME      36
-#define POST_MORTEM_TOP 5
+#define FRAMES_A_STACK   6
+#define TIMELINE_ROWS    12
+#define BAR_WIDTH        30
+#define WIDTH            100
+#define WIDTH_NAME       36
+#define POST_MORTEM_TOP  5
+#define POST_MORTEM_LAST 3 /* events */
 
 const char *mw_report_size(uint64_t bytes)
 {
@@ -298,6 +300,7 @@ void mw_report_print(const struct mw_report *report, FILE *out)
     else
         print_size_counters(report, out);
     print_timeline(report, out);
+    mw_report_print_events(report, out);
     mw_holders_free(&stacks);
 }
 
@@ -320,6 +323,7 @@ void mw_report_post_mortem(const struct mw_report *report, FILE *out)
         putc('\n', out);
     }
     print_rest(&calls, shown, "place", out);
+    mw_report_print_last_events(report, POST_MORTEM_LAST, out);
     mw_holders_free(&calls);
 }
 

@@ -17,6 +17,7 @@
 struct mw_report {
     const char *name;  /* "process 1234 (app)" */
     const char *state; /* "alive", "dead" */
+    bool is_alive;
     const struct mw_segment_view *view;
     const struct mw_profile *profile;
     struct mw_namer namer;
@@ -26,7 +27,10 @@ struct mw_report {
 /* All there is to say. */
 void mw_report_print(const struct mw_report *report, FILE *out);
 
-/* At most 15 lines, for after a death: the callers that held the most. */
+/* Its figures, the stacks that hold the most and what happened last, as one JSON object and a newline. */
+void mw_report_json(const struct mw_report *report, FILE *out);
+
+/* At most 15 lines, for after a death: the callers that held the most, and what the limiter did last. */
 void mw_report_post_mortem(const struct mw_report *report, FILE *out);
 
 /* The stacks alone, all of them, the one that holds the most first; by what was ever allocated, where that is asked. */

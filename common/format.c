@@ -56,7 +56,7 @@ void mw_format_text(struct mw_text *out, const struct mw_identity *who, const st
 /* RFC 3339 in UTC with milliseconds, computed here: gmtime takes locks. The calendar is Howard Hinnant's
  * civil_from_days (http://howardhinnant.github.io/date_algorithms.html): years begin in March, so that the leap day
  * is the last. */
-static void put_time(struct mw_text *out, uint64_t unix_ns)
+void mw_format_time(struct mw_text *out, uint64_t unix_ns)
 {
     uint64_t seconds = unix_ns / 1000000000;
     uint64_t days = seconds / 86400 + 719468; /* since 0000-03-01 */
@@ -103,7 +103,7 @@ static void begin_json(struct mw_text *out, const struct mw_identity *who)
     mw_text_string(out, ",\"Comm\":");
     mw_text_json_string(out, who->comm);
     mw_text_string(out, ",\"Time\":\"");
-    put_time(out, who->time_unix_ns);
+    mw_format_time(out, who->time_unix_ns);
     mw_text_char(out, '"');
 }
 
@@ -177,11 +177,15 @@ static const struct {
 #undef TRIM_REASON
 };
 
-void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event)
+const char *mw_format_trim_reason(uint64_t reason)
 {
-    begin_text(out, who);
-    mw_text_char(out, ' ');
-    for (const char *c = trim_reasons[event->reason].text; *c; c++) {
+    return reason < MW_TRIM_REASON_COUNT ? trim_reasons[reason].key : "unknown";
+}
+
+void mw_format_trim_words(struct mw_text *out, const struct mw_trim_event *event)
+{
+    bool is_known = event->reason < MW_TRIM_REASON_COUNT;
+    for (const char *c = is_known ? trim_reasons[event->reason].text : "trim"; *c; c++) {
         if (*c == '%')
             mw_text_size(out, event->limit_bytes);
         else
@@ -195,6 +199,13 @@ void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, con
     mw_text_size(out, event->rss_before_bytes);
     mw_text_string(out, " -> ");
     mw_text_size(out, event->rss_after_bytes);
+}
+
+void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event)
+{
+    begin_text(out, who);
+    mw_text_char(out, ' ');
+    mw_format_trim_words(out, event);
     mw_text_char(out, '\n');
 }
 
@@ -208,7 +219,7 @@ void mw_format_trim_json(struct mw_text *out, const struct mw_identity *who, con
         {"PauseNs", event->pause_ns}, {"RSSBefore", event->rss_before_bytes}, {"RSSAfter", event->rss_after_bytes}};
     begin_json(out, who);
     mw_text_string(out, ",\"Event\":\"trim\",\"Reason\":");
-    mw_text_json_string(out, trim_reasons[event->reason].key);
+    mw_text_json_string(out, mw_format_trim_reason(event->reason));
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         mw_text_string(out, ",\"");
         mw_text_string(out, members[i].key);

@@ -54,9 +54,18 @@ struct mw_trim_event {
     uint64_t pause_ns;
 };
 
+/* The reason's key, "limit"; "unknown" where there is no such one. */
+const char *mw_format_trim_reason(uint64_t reason);
+
+/* "past the limit of 64 MiB, trim: 30 MiB came back in 3 ms, RSS 70 MiB -> 40 MiB"; of any reason, known or not. */
+void mw_format_trim_words(struct mw_text *out, const struct mw_trim_event *event);
+
 /* "memwatch[1234]: … trim: …\n", and the same as a JSON object with Event = "trim". */
 void mw_format_trim_text(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event);
 void mw_format_trim_json(struct mw_text *out, const struct mw_identity *who, const struct mw_trim_event *event);
+
+/* RFC 3339, in UTC, with milliseconds. */
+void mw_format_time(struct mw_text *out, uint64_t unix_ns);
 
 /* Something said once: a line of text, or a JSON object with Event = "note" and Text. */
 void mw_format_note_text(struct mw_text *out, const struct mw_identity *who, const char *note);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "events.h"
 #include "format.h"
 #include "profile.h"
 #include "segment_builder.h"
@@ -96,8 +97,13 @@ static void look_at_view(const struct mw_segment_view *view)
     require(!out.truncated && strlen(view->header.program) < sizeof view->header.program);
     for (size_t i = 0; i < view->stack_count; i++)
         require(mw_segment_view_find(view, view->stacks[i]) == i);
-    for (size_t i = 0; i < view->event_count; i++)
+    for (size_t i = 0; i < view->event_count; i++) {
         require(view->events[i].kind > MW_SEGMENT_NO_EVENT && view->events[i].kind < MW_SEGMENT_EVENT_KINDS);
+        out = MW_TEXT(line);
+        mw_event_describe(&out, &view->events[i]);
+        mw_event_put_members(&out, &view->events[i]);
+        require(!out.truncated && out.length < 1024);
+    }
     for (size_t i = 0; i < view->second_count; i++)
         require(view->seconds[i].time_unix_ns);
 }

@@ -2,11 +2,12 @@
 """MEMWATCH_HARD_LIMIT: a program that wants more than that hears it as it would from a system without memory, and does
 what it does then. What it does is its own; what it must not is die by a signal."""
 
+import json
 import re
 import shutil
 import struct
 
-from harness import LIBRARY, Scenario, Segments, main, program, run
+from harness import LIBRARY, Scenario, Segments, main, memwatch, program, run
 from segment import Segment
 
 HARD_LIMIT = 10  # its place in common/segment.h
@@ -111,6 +112,16 @@ class Told(Segments):
         self.assertLess(rss, limit)
         self.assertEqual((limit, count), (40 << 20, 1))
         self.assertIn(stack, segment.stacks)
+        report = memwatch("report", self.the_segment())
+        self.assertRegex(report, r"\nWhat happened last \(how long before the end\)\n")
+        self.assertRegex(report, r"an allocation of 100 MiB failed at the hard limit of 40 MiB \(RSS [\d.]+ MiB; 1 so far\)\n"
+                                 r" +\w+")
+        self.assertRegex(memwatch("report", "--post-mortem", self.the_segment()),
+                         r" before the end: an allocation of 100 MiB failed at the hard limit of 40 MiB")
+        told, = [event for event in json.loads(memwatch("report", "--json", self.the_segment()))["Events"]
+                 if event["Event"] == "hard limit"]
+        self.assertEqual((told["Asked"], told["RSS"], told["Limit"], told["Failures"]), (asked, rss, limit, count))
+        self.assertTrue(told["Frames"])
 
 
 if __name__ == "__main__":

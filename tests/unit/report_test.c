@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "format.h"
+#include "json.h"
 #include "profile_builder.h"
 
 #define MIB    UINT64_C(1048576)
@@ -83,6 +85,36 @@ static int setup(void **state)
     return 0;
 }
 
+#define EVENTS 14
+
+/* A start, trims, and in the end an allocation that failed, of the third of the profile's stacks. */
+static void add_events(struct scene *scene)
+{
+    static struct mw_segment_event events[EVENTS];
+    static uint64_t words[64]; /* the section of stacks: one, of number 8 */
+    static uint32_t stacks[] = {8};
+    struct mw_segment_stack *stack = (void *)&words[8];
+    const struct mw_profile_stack *failed = &scene->builder.profile.stacks[1];
+    stack->depth = (uint16_t)failed->depth;
+    memcpy(stack->frames, failed->frames, failed->depth * sizeof failed->frames[0]);
+    for (unsigned i = 0; i < EVENTS; i++)
+        events[i] = (struct mw_segment_event){.time_unix_ns = (1000 + i) * S,
+                                              .kind = MW_SEGMENT_TRIM,
+                                              .values = {60 * MIB, 70 * MIB, 58 * MIB, 12 * MIB, i, MW_TRIM_LIMIT}};
+    events[0].kind = MW_SEGMENT_START;
+    events[EVENTS - 3] = (struct mw_segment_event){.kind = MW_SEGMENT_TRIM,
+                                                   .time_unix_ns = 1012 * S,
+                                                   .values = {0, ~0ULL, ~0ULL, ~0ULL, ~0ULL, MW_TRIM_CALLBACKS}};
+    events[EVENTS - 2] = (struct mw_segment_event){.kind = MW_SEGMENT_SET_LIMIT, .time_unix_ns = 2000 * S};
+    events[EVENTS - 1] = (struct mw_segment_event){
+        .kind = MW_SEGMENT_HARD_LIMIT, .time_unix_ns = 1019 * S, .values = {8 * MIB, 59 * MIB, 60 * MIB, 8, 3}};
+    scene->view.events = events;
+    scene->view.event_count = EVENTS;
+    scene->view.stack_words = words;
+    scene->view.stacks = stacks;
+    scene->view.stack_count = 1;
+}
+
 static int teardown(void **state)
 {
     profile_builder_free(&((struct scene *)*state)->builder);
@@ -146,6 +178,102 @@ static void the_report_names_holders_with_their_lines(void **state)
         CHECK_HAS("report", out->text, has[i]);
     for (size_t i = 0; i < COUNT(lacks); i++)
         CHECK_LACKS("report", out->text, lacks[i]);
+    free(out->text);
+}
+
+static void the_last_events_are_told(void **state)
+{
+    struct scene *scene = *state;
+    add_events(scene);
+    struct out *out = open_out();
+    mw_report_print(&scene->report, out->stream);
+    close_out(out);
+    const char *heading = strstr(out->text, "\nWhat happened last (how long before the end)\n");
+    assert_non_null(heading);
+    CHECK_HAS("events", heading,
+              "          16 s  past the limit of 60 MiB, trim: 12 MiB came back in 0 us, RSS 70 MiB -> 58 MiB\n");
+    CHECK_HAS("events", heading, "          0 us  limit set to 0 B\n"); /* of a time that is not yet */
+    CHECK_HAS("events", heading,
+              "           1 s  an allocation of 8 MiB failed at the hard limit of 60 MiB (RSS 59 MiB; 3 so far)\n"
+              "                  cache_insert cache.c:88\n");
+    CHECK_LACKS("events", heading, "          17 s  "); /* more than ten */
+    free(out->text);
+    scene->report.is_alive = true;
+    out = open_out();
+    mw_report_print(&scene->report, out->stream);
+    close_out(out);
+    CHECK_HAS("alive", out->text, "\nWhat happened last (how long ago)\n");
+    free(out->text);
+}
+
+static void the_post_mortem_tells_what_the_limiter_did_last(void **state)
+{
+    struct scene *scene = *state;
+    add_events(scene);
+    struct out *out = open_out();
+    mw_report_post_mortem(&scene->report, out->stream);
+    close_out(out);
+    CHECK_HAS("last", out->text, "10 s before the end: past the limit of 60 MiB, trim: 12 MiB came back in 0 us, RSS");
+    CHECK_HAS("last", out->text, "\n1 s before the end: an allocation of 8 MiB failed at the hard limit of 60 MiB");
+    CHECK_LACKS("last", out->text, "limit set");
+    assert_in_range(out->lines, 8, 15);
+    free(out->text);
+}
+
+/* Stacks that do not exist, or are not the profile's, are left out. */
+static void an_event_may_name_any_stack(void **state)
+{
+    static const uint64_t numbers[] = {0, 7, 9, UINT32_MAX, UINT64_C(8) + (UINT64_C(1) << 32), UINT64_MAX};
+    struct scene *scene = *state;
+    add_events(scene);
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        scene->view.events[EVENTS - 1].values[3] = numbers[i];
+        struct out *out = open_out();
+        mw_report_print(&scene->report, out->stream);
+        close_out(out);
+        const char *failed = strstr(out->text, "an allocation of 8 MiB failed");
+        assert_non_null(failed);
+        CHECK_LACKS("any", failed, "cache_insert");
+        free(out->text);
+    }
+    scene->view.events[EVENTS - 1].values[3] = 8;
+    scene->view.stack_words[9] = 0; /* another hash */
+    struct mw_segment_stack *stack = (void *)&scene->view.stack_words[8];
+    stack->frames[0]++;
+    struct out *out = open_out();
+    mw_report_print(&scene->report, out->stream);
+    close_out(out);
+    CHECK_LACKS("not the profile's", strstr(out->text, "an allocation of 8 MiB failed"), "cache_insert");
+    free(out->text);
+}
+
+static void json_says_the_same(void **state)
+{
+    struct scene *scene = *state;
+    char text[128];
+    uint64_t number;
+    add_events(scene);
+    struct out *out = open_out();
+    mw_report_json(&scene->report, out->stream);
+    fclose(out->stream);
+    assert_true(json_is_valid(out->text));
+    assert_true(json_u64(json_member(out->text, "Alloc"), &number));
+    assert_int_equal(number, 100 * MIB);
+    const char *stacks = json_member(out->text, "Stacks");
+    assert_int_equal(json_length(stacks), 3); /* the top */
+    assert_true(json_u64(json_member(json_element(stacks, 0), "Bytes"), &number));
+    assert_int_equal(number, 80 * MIB);
+    const char *frame = json_element(json_member(json_element(stacks, 0), "Frames"), 0);
+    assert_true(json_string(json_member(frame, "Function"), text, sizeof text) > 0);
+    assert_string_equal(text, "cache_insert");
+    const char *events = json_member(out->text, "Events");
+    assert_int_equal(json_length(events), 10);
+    const char *last = json_element(events, 9);
+    assert_true(json_string(json_member(last, "Event"), text, sizeof text) > 0);
+    assert_string_equal(text, "hard limit");
+    assert_true(json_u64(json_member(last, "AgoNs"), &number));
+    assert_int_equal(number, 1 * S);
+    assert_true(json_length(json_member(last, "Frames")) > 0);
     free(out->text);
 }
 
@@ -227,9 +355,15 @@ static void what_was_dropped_and_what_is_not_there_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SCENE(the_report_names_holders_with_their_lines),      WITH_SCENE(the_post_mortem_is_short),
-        WITH_SCENE(all_stacks_are_listed_by_what_is_asked),         WITH_SCENE(exact_figures_are_called_so),
+        WITH_SCENE(the_report_names_holders_with_their_lines),
+        WITH_SCENE(the_post_mortem_is_short),
+        WITH_SCENE(all_stacks_are_listed_by_what_is_asked),
+        WITH_SCENE(exact_figures_are_called_so),
         WITH_SCENE(what_was_dropped_and_what_is_not_there_is_said),
+        WITH_SCENE(the_last_events_are_told),
+        WITH_SCENE(the_post_mortem_tells_what_the_limiter_did_last),
+        WITH_SCENE(an_event_may_name_any_stack),
+        WITH_SCENE(json_says_the_same),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }
