@@ -4,8 +4,6 @@
  */
 #include <errno.h>
 #include <malloc.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "allocators.h"
 
@@ -34,11 +32,8 @@ static bool figures(const struct mw_allocator *allocator, struct memwatch_alloca
 
 static int cap_arenas(const struct mw_allocator *allocator, unsigned arenas)
 {
-    const char *tunables = getenv("GLIBC_TUNABLES");
     if (!allocator->functions[MALLOPT])
         return -ENOTSUP;
-    if (getenv("MALLOC_ARENA_MAX") || (tunables && strstr(tunables, "glibc.malloc.arena_max=")))
-        return -EEXIST;
     return ((int (*)(int, int))allocator->functions[MALLOPT])(M_ARENA_MAX, (int)arenas) == 1 ? 0 : -EINVAL;
 }
 

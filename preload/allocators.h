@@ -80,9 +80,8 @@ int mw_allocator_purge(const struct mw_allocator *allocator);
  * every arena, one after the other, and some 150 us: to be asked after a purge, not at every step. */
 bool mw_allocator_read(const struct mw_allocator *allocator, struct memwatch_allocator *out);
 
-/* Has it make no more arenas than that (nobody asks for it yet, nor for the number below). Those that are there stay,
- * so it helps at the start, before there are threads. -ENOTSUP: it cannot be told so (or there is none); -EEXIST: the
- * user has chosen a number. Any other error: it will not. */
+/* Has it make no more arenas than that (arenas.h says when). Those that are there stay, so it helps while there are few
+ * threads. -ENOTSUP: it cannot be told so (or there is none). Any other error: it will not. */
 int mw_allocator_cap_arenas(const struct mw_allocator *allocator, unsigned arenas);
 
 /* How many arenas suit a process that may use quota_us of CPU time in each period_us (0: all that there is) on a

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "arenas.h"
 #include "bootstrap.h"
 #include "count.h"
 #include "real.h"
@@ -142,5 +143,6 @@ EXPORT int mallopt(int parameter, int value)
         real = mw_real_find("mallopt");
     if (parameter == M_MMAP_THRESHOLD && value >= 0)
         mw_count_mapping_threshold((size_t)value);
+    mw_arenas_see_mallopt(parameter);
     return real ? real(parameter, value) : 0;
 }

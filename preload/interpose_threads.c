@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 
+#include "arenas.h"
 #include "ownthread.h"
 #include "reclaimer.h"
 #include "threads.h"
@@ -14,6 +15,7 @@
 EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
 {
     mw_threads_become_several();
+    mw_arenas_before_thread();
     int error = mw_own_thread_create(thread, attributes, run, argument);
     if (!error)
         mw_reclaimer_start();

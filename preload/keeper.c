@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arenas.h"
 #include "headroom.h"
 #include "memory_limit.h"
 #include "pressure.h"
@@ -152,6 +153,7 @@ uint64_t mw_keeper_look(uint64_t now_ns)
 {
     struct mw_limiter_readings readings = readings_now();
     readings.is_under_pressure = mw_pressure_fired(&keeper.pressure);
+    mw_arenas_see_limit(readings.limit_bytes);
     tell_source(); /* who is gone is not listened to any more */
     if (keeper.request.is_pending) {
         keeper.request.before = readings; /* nobody has come by yet */

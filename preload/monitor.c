@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include "arenas.h"
 #include "counters.h"
 #include "format.h"
 #include "hard_limit.h"
@@ -318,6 +319,7 @@ static void run_raw(void)
         watch();
     else
         PRINT(note_, "no lines: the monitor could not give up its privilege (MEMWATCH_MONITOR=thread needs not)");
+    mw_arenas_settle(0); /* if it has not come to a look */
     mw_raw_thread_exit();
 }
 

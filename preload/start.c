@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arenas.h"
 #include "count.h"
 #include "good_size.h"
 #include "hard_limit.h"
@@ -133,7 +134,10 @@ __attribute__((constructor)) static void start(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     on_exit(at_exit, NULL);
     (void)at_quick_exit(at_quick_end);
+    mw_arenas_start(mw_trim_beneath());
     int error = mw_monitor_start(&options, store_error);
+    if (!mw_monitor_is_there())
+        mw_arenas_settle(0);
     if (error)
         say_error("no lines will be printed", error);
     errno = saved;

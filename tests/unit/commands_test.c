@@ -186,8 +186,8 @@ static void the_statistics_of_a_dead_process(void **state)
         "\nRSS               60 MiB\n",
         "\nNumQuietTrim      2\n",
         "\npressure from     memory.pressure_level\narenas            at most 8, by the CPU quota\n",
-        "\nglibc             after the trim 30 s ago, by its own books:\n  Sys             9 MiB\n"
-        "  Inuse           6 MiB\n  Idle            3 MiB\n  Released        not told\n",
+        "\nglibc             after the trim 30 s ago, by its own books:\n  Sys             9 MiB\n",
+        "\n  Inuse           6 MiB\n  Idle            3 MiB\n  Released        not told\n",
     };
     uint64_t number;
     const char *path = leave_segment(*state, "999999999-5678");

@@ -19,6 +19,8 @@ esac
 launcher=/memwatch/agent/memwatch-run
 leak=/memwatch/examples/leak
 wave=/memwatch/examples/wave
+arenas=/memwatch/arenas
+library=/memwatch/preload/libmemwatch.so
 work=/tmp/scenario
 LIMIT_BYTES=62914560       # 60M
 BATCH_BYTES=$((64 * 4096)) # the kernel charges in batches: the peak may fall short of the limit by one
@@ -338,6 +340,27 @@ swappiness_is_set_or_its_lack_told() {
     fi
 }
 
+# Of the machine's two CPUs the group may keep half a one busy: glibc is told to make eight arenas, not sixteen.
+arenas_follow_the_cpu_quota() {
+    local group
+    if [[ $version = v1 ]]; then
+        group=/sys/fs/cgroup/cpu/quota
+        mkdir "$group" || fail "no group $group"
+        echo 50000 >"$group/cpu.cfs_quota_us" || fail "no quota"
+    else
+        group=$top/quota
+        echo +cpu >"$top/cgroup.subtree_control" || fail "no cpu controller"
+        mkdir "$group" || fail "no group $group"
+        echo 50000 100000 >"$group/cpu.max" || fail "no quota"
+    fi
+    try_within "$group" env MEMWATCH_LIMIT=1G MEMWATCH_OUTPUT=none LD_PRELOAD="$library" "$arenas" 40
+    [[ $status = 0 && $(<"$work/out") = 'arenas 8' ]] || fail "under a limit: $(<"$work/out")"
+    try_within "$group" env MEMWATCH_LIMIT=off MEMWATCH_OUTPUT=none LD_PRELOAD="$library" "$arenas" 40
+    [[ $status = 0 && $(<"$work/out") = 'arenas 16' ]] || fail "without: $(<"$work/out")"
+    rmdir "$group"
+    [[ $version = v1 ]] || echo -cpu >"$top/cgroup.subtree_control"
+}
+
 sigterm_is_passed_on() {
     start --limit 60M --restart=always sleep 1000
     kill -TERM "$launched"
@@ -369,6 +392,7 @@ scenarios=(
     without_the_right_to_enter_it_still_runs
     delegated_group_serves_without_privilege
     swappiness_is_set_or_its_lack_told
+    arenas_follow_the_cpu_quota
     sigterm_is_passed_on
 )
 failures=0
