@@ -249,7 +249,7 @@ print(ctypes.CDLL(None).memwatch_v1_trim())
 
     def hoard(self, name, **options):
         """A process with jemalloc linked in, that hoards memory; what is said of it goes to self.lines."""
-        self.lines = self.directory / name
+        self.lines = self.directory / f"{name}-{options.get('monitor')}"
         process = start([self.own(name), "busy"], env=STILL,
                         options=self.options(output=self.lines, format="json", **options))
         self.addCleanup(process.__exit__, None, None, None)
@@ -269,6 +269,10 @@ print(ctypes.CDLL(None).memwatch_v1_trim())
         wait_until(lambda: len(statistics(self.lines)) > 20, "lines")
         note, = self.events("note")
         self.assertIn("malloc of its own", note["Text"])
+        own, = stats(process.pid)["Allocators"]
+        self.assertEqual(own["Name"], "jemalloc")
+        self.assertGreater(own["Released"], 30 * MIB)
+        self.assertEqual(own["Sys"], own["Inuse"] + own["Idle"])
 
     def test_past_the_limit_too(self):
         process = self.hoard("hoard-jemalloc", monitor="thread")
@@ -282,6 +286,17 @@ print(ctypes.CDLL(None).memwatch_v1_trim())
             said = memwatch("trim", process.pid, check=False)
             self.assertEqual((said.returncode, said.stdout), (1, b""))
             self.assertIn(b"has an allocator that cannot be asked to return memory", said.stderr)
+            memwatch("set", process.pid, f"limit={Memory(process.pid).rss - 10 * MIB}")
+            wait_until(lambda: len(self.events("note")) > 1, "it is said that it is only watched")
+            wait_until(lambda: len(statistics(self.lines)) > 20, "lines")
+            self.assertEqual(len(self.events("note")), 2, "each is said once")
+            for note, words in zip(self.events("note"), ("malloc of its own", "it is only watched")):
+                self.assertIn(words, note["Text"])
+            self.assertEqual(self.events("trim"), [])
+            last = statistics(self.lines)[-1]
+            self.assertEqual((last["Mallocs"], last["NumTrim"], last["Allocators"]), (0, 0, []))
+            self.assertGreater(last["RSS"], 30 * MIB)  # the kernel's figures go on
+            self.assertGreater(last["MmapSys"], 30 * MIB)  # from outside, its mappings are the program's
             process.kill()
             process.wait(60)
 

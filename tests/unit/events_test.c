@@ -26,6 +26,8 @@ static void events_are_told_in_words(void **state)
          {.kind = MW_SEGMENT_TRIM, .values = {0, 0, 0, 0, 0, MW_TRIM_REASON_COUNT}}},
         {"trim: 0 B came back in 0 us, RSS 0 B -> 0 B",
          {.kind = MW_SEGMENT_TRIM, .values = {0, 0, 0, 0, 0, UINT64_MAX}}},
+        {"trim: 0 B came back in 0 us, RSS 0 B -> 0 B",
+         {.kind = MW_SEGMENT_TRIM, .values = {0, 0, 0, 0, 0, UINT64_C(1) << 32}}},
         {"an allocation of 8 MiB failed at the hard limit of 60 MiB (RSS 59 MiB; 12 so far)",
          {.kind = MW_SEGMENT_HARD_LIMIT, .values = {8 * MIB, 59 * MIB, 60 * MIB, 8, 12}}},
         {"memory was waited for in 12.3 % of the last 10 s", {.kind = MW_SEGMENT_PRESSURE, .values = {123456}}},

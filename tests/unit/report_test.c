@@ -237,14 +237,17 @@ static void an_event_may_name_any_stack(void **state)
         free(out->text);
     }
     scene->view.events[EVENTS - 1].values[3] = 8;
-    scene->view.stack_words[9] = 0; /* another hash */
     struct mw_segment_stack *stack = (void *)&scene->view.stack_words[8];
-    stack->frames[0]++;
-    struct out *out = open_out();
-    mw_report_print(&scene->report, out->stream);
-    close_out(out);
-    CHECK_LACKS("not the profile's", strstr(out->text, "an allocation of 8 MiB failed"), "cache_insert");
-    free(out->text);
+    stack->depth--; /* it only begins as one of the profile's does */
+    for (unsigned i = 0; i < 2; i++) {
+        struct out *out = open_out();
+        mw_report_print(&scene->report, out->stream);
+        close_out(out);
+        CHECK_LACKS("not the profile's", strstr(out->text, "an allocation of 8 MiB failed"), "cache_insert");
+        free(out->text);
+        stack->depth++;
+        stack->frames[0]++;
+    }
 }
 
 static void json_says_the_same(void **state)

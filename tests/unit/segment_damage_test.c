@@ -304,6 +304,8 @@ static void strings_are_terminated_and_printable(void **state)
     memcpy(builder->header->comm, "a\033[2J\n\xc2\x9b\xc3\xa9", sizeof "a\033[2J\n\xc2\x9b\xc3\xa9");
     struct mw_segment_view view = read_well(builder);
     assert_string_equal(view.header.comm, "a?[2J???\xc3\xa9");
+    assert_string_equal(view.snapshot.stats.Allocators[0].Name, "???????????????");
+    assert_int_equal(view.header.pressure_source, MW_SEGMENT_PRESSURE_NOBODY);
     assert_int_equal(strlen(view.header.program), sizeof view.header.program - 1);
     assert_int_equal(strlen(view.header.run), sizeof view.header.run - 1);
     assert_int_equal(strlen(view.modules[0].path), sizeof view.modules[0].path - 1);
