@@ -59,6 +59,8 @@ bool mw_arenas_is_possible(void)
 void mw_arenas_settle(unsigned arenas)
 {
     uint32_t unknown = UNKNOWN;
+    if (__atomic_load_n(&state, __ATOMIC_ACQUIRE) != UNKNOWN)
+        return;
     __atomic_store_n(&wanted, arenas, __ATOMIC_RELAXED);
     if (__atomic_compare_exchange_n(&state, &unknown, arenas ? KNOWN : NEVER, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED))

@@ -27,7 +27,8 @@ void mw_arenas_start(const struct mw_allocator *beneath);
  * cgroup's files. */
 void mw_arenas_see_limit(uint64_t limit_bytes);
 
-/* What comes of that: so many, or 0: as many as glibc likes. By itself where nobody looks, so that nobody waits. */
+/* What comes of that: so many, or 0: as many as glibc likes. By itself where nobody looks, so that nobody waits. The
+ * first time counts. By one thread at a time. */
 void mw_arenas_settle(unsigned arenas);
 
 /* May it still come to that? */
