@@ -16,6 +16,7 @@
 #include "postmortem.h"
 #include "restart.h"
 #include "run_options.h"
+#include "scope.h"
 #include "signals.h"
 #include "syscall.h"
 #include "verdict.h"
@@ -54,6 +55,7 @@ struct job {
     bool has_library;
     char allocator[4096];
     bool has_allocator; /* beneath the library, or alone */
+    bool has_asked_systemd;
     struct mw_signals signals;
     struct mw_postmortem postmortem;
 };
@@ -116,6 +118,41 @@ static bool prepare_group(const struct job *job, struct mw_group *group, uint64_
     return true;
 }
 
+static bool enter_scope(const struct job *job, struct mw_error *error)
+{
+    struct mw_scope_wish wish = {.manager = MW_SCOPE_USER,
+                                 .command = job->options->command[0],
+                                 .limit_bytes = job->limit_bytes ? job->limit_bytes : MW_SCOPE_NO_LIMIT,
+                                 .high_bytes = MW_SCOPE_NO_LIMIT,
+                                 .swap_bytes = MW_SCOPE_NO_LIMIT};
+    return mw_scope_enter(&wish, error);
+}
+
+/* Has a mode been asked for by name that needs a group? Its name, or NULL. */
+static const char *insisted_mode(const struct job *job)
+{
+    return job->options->mode == MW_MODE_CGROUP ? "cgroup" : job->options->mode == MW_MODE_SYSTEMD ? "systemd" : NULL;
+}
+
+/* Makes the group where the mode wants it; in auto mode in a scope only if it cannot be made without. */
+static bool find_group(struct job *job, struct mw_group *group, uint64_t *in_force_bytes, struct mw_error *error)
+{
+    struct mw_error no_scope;
+    if (job->options->mode == MW_MODE_IN_PROCESS)
+        return mw_error_set(error, 0, "--limit-mode=in-process");
+    if (job->options->mode == MW_MODE_SYSTEMD && !job->has_asked_systemd && !enter_scope(job, error))
+        return false;
+    bool is_made = prepare_group(job, group, in_force_bytes, error);
+    bool asks = !is_made && job->options->mode == MW_MODE_AUTO && job->limit_bytes && !job->has_asked_systemd;
+    job->has_asked_systemd = true;
+    if (!asks || !mw_scope_is_there())
+        return is_made;
+    if (enter_scope(job, &no_scope))
+        return prepare_group(job, group, in_force_bytes, error);
+    say("systemd's user manager cannot help: %s", no_scope.text);
+    return false;
+}
+
 static void say_no_group(const struct job *job, const struct mw_error *error)
 {
     char wanted[32];
@@ -136,21 +173,23 @@ static void share_group(struct run *run)
         run->oom_kills_before = reading.oom_kills;
 }
 
-static void begin_run(const struct job *job, struct run *run)
+/* False: what was insisted on cannot be had. */
+static bool begin_run(struct job *job, struct run *run, struct mw_error *error)
 {
-    struct mw_error error;
     struct mw_cgroup_reading reading;
-    uint64_t in_force_bytes;
+    uint64_t in_force_bytes = 0;
     char wanted[32];
     char given[32];
     *run = (struct run){0};
-    run->has_group = prepare_group(job, &run->group, &in_force_bytes, &error);
+    run->has_group = find_group(job, &run->group, &in_force_bytes, error);
+    if (!run->has_group && insisted_mode(job))
+        return false;
     if (!run->has_group) {
-        say_no_group(job, &error);
+        say_no_group(job, error);
         share_group(run);
-        return;
+        return true;
     }
-    if (mw_group_read(&run->group, &reading, &error))
+    if (mw_group_read(&run->group, &reading, error))
         run->oom_kills_before = reading.oom_kills;
     if (job->limit_bytes)
         say("limit %s (%llu bytes) by cgroup v%d %s", size_text(in_force_bytes, given, sizeof given),
@@ -158,6 +197,7 @@ static void begin_run(const struct job *job, struct run *run)
     if (job->limit_bytes && in_force_bytes + 65536 <= job->limit_bytes)
         say("the limit asked for was %s; the groups above allow no more",
             size_text(job->limit_bytes, wanted, sizeof wanted));
+    return true;
 }
 
 static pid_t start_program(struct job *job, struct run *run, enum mw_launch_failure *failure, struct mw_error *error)
@@ -266,9 +306,12 @@ static int supervise(struct job *job)
         struct run run;
         struct mw_error error;
         enum mw_launch_failure failure;
-        begin_run(job, &run);
+        if (!begin_run(job, &run, &error)) {
+            say("--limit-mode=%s cannot be had: %s", insisted_mode(job), error.text);
+            return EXIT_OWN_FAILURE;
+        }
         pid_t pid = start_program(job, &run, &failure, &error);
-        if (pid < 0 && failure == MW_LAUNCH_NOT_ENTERED) {
+        if (pid < 0 && failure == MW_LAUNCH_NOT_ENTERED && !insisted_mode(job)) {
             say_no_group(job, &error);
             end_run(&run);
             share_group(&run);

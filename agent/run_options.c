@@ -61,19 +61,33 @@ static int parse_directory(const char *value, const char **out)
     return 0;
 }
 
+/* Which of these words it is; -EINVAL: none. */
+static int choose(const char *value, const char *const *words, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(value, words[i]) == 0)
+            return (int)i;
+    return -EINVAL;
+}
+
+#define CHOOSE(type, ...)                                                                                              \
+    static const char *const words[] = {__VA_ARGS__};                                                                  \
+    int chosen = choose(value, words, sizeof words / sizeof words[0]);                                                 \
+    if (chosen < 0)                                                                                                    \
+        return chosen;                                                                                                 \
+    *out = (type)chosen;                                                                                               \
+    return 0
+
 static int parse_policy(const char *value, enum mw_restart_policy *out)
 {
-    static const char *const names[] = {[MW_RESTART_ON_OOM] = "on-oom",
-                                        [MW_RESTART_ON_FAILURE] = "on-failure",
-                                        [MW_RESTART_ALWAYS] = "always",
-                                        [MW_RESTART_NO] = "no"};
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *out = (enum mw_restart_policy)i;
-            return 0;
-        }
-    }
-    return -EINVAL;
+    CHOOSE(enum mw_restart_policy, [MW_RESTART_ON_OOM] = "on-oom", [MW_RESTART_ON_FAILURE] = "on-failure",
+           [MW_RESTART_ALWAYS] = "always", [MW_RESTART_NO] = "no");
+}
+
+static int parse_mode(const char *value, enum mw_limit_mode *out)
+{
+    CHOOSE(enum mw_limit_mode, [MW_MODE_AUTO] = "auto", [MW_MODE_CGROUP] = "cgroup", [MW_MODE_SYSTEMD] = "systemd",
+           [MW_MODE_IN_PROCESS] = "in-process");
 }
 
 static int parse_allocator(const char *value, enum mw_allocator *out)

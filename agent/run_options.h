@@ -18,6 +18,7 @@
 /* clang-format off */
 #define MW_RUN_OPTIONS(X) \
     X("limit",         limit,            amount,    "off",    "SIZE",     "a size of at least 1M, such as 100M or 1.5GiB, a share of the memory to be had such as 50%, or off", "memory limit of the program and all its descendants") \
+    X("limit-mode",    mode,             mode,      "auto",   "MODE",     "auto, cgroup, systemd or in-process",        "who holds the limit: a memory cgroup that we make, one in a scope of the user's systemd manager, or the watch inside the program; auto: the first that can be had") \
     X("swappiness",    swappiness,       percent,   "",       "N",        "a number from 0 to 100",                     "how willingly the kernel swaps instead of killing (cgroup v1)") \
     X("restart",       restart,          policy,    "on-oom", "POLICY",   "on-oom, on-failure, always or no",           "when to start the program again") \
     X("restart-delay", restart_delay_ns, duration,  "100ms",  "DURATION", MW_DURATION_ACCEPTED,                         "wait before the first restart; doubles up to 30 s, and anew after a run of a minute") \
@@ -28,8 +29,11 @@
 
 #define MW_PERCENT_NONE (-1)
 
+enum mw_limit_mode { MW_MODE_AUTO, MW_MODE_CGROUP, MW_MODE_SYSTEMD, MW_MODE_IN_PROCESS };
+
 typedef struct mw_amount mw_run_amount;
 typedef int mw_run_percent; /* or MW_PERCENT_NONE */
+typedef enum mw_limit_mode mw_run_mode;
 typedef enum mw_restart_policy mw_run_policy;
 typedef uint64_t mw_run_duration;
 typedef unsigned mw_run_count;

@@ -301,6 +301,14 @@ class WithoutGroup(Launcher):
         self.assertRegex(result.stderr, rb"sh \(pid \d+\) exited with status 5 after [^:]*: in the cgroup that it shares: limit "
                                         rb"[^,]+, [^,]+\n\Z")
 
+    def test_a_mode_that_is_insisted_on_and_cannot_be_had_ends_it(self):
+        result = self.launch("--limit", "60M", "--limit-mode", "cgroup", "echo", "done")
+        self.assertEqual((result.returncode, result.stdout), (125, b""))
+        self.assertRegex(result.stderr, rb"\Amemwatch-run: --limit-mode=cgroup cannot be had: .*: Permission denied\n\Z")
+        result = self.launch("--limit", "60M", "--limit-mode", "systemd", "echo", "done")
+        self.assertEqual((result.returncode, result.stdout), (125, b""))
+        self.assertRegex(result.stderr, rb"\Amemwatch-run: --limit-mode=systemd cannot be had: [^\n]+\n\Z")
+
     def test_without_a_limit_nothing_is_said_of_groups(self):
         result = self.launch("true")
         self.assertEqual(result.returncode, 0)

@@ -43,6 +43,7 @@ static void defaults_are_those_of_the_table(void **state)
     (void)state;
     assert_int_equal(options.action, MW_RUN_PROGRAM);
     assert_int_equal(options.limit.kind, MW_AMOUNT_NONE);
+    assert_int_equal(options.mode, MW_MODE_AUTO);
     assert_int_equal(options.swappiness, MW_PERCENT_NONE);
     assert_int_equal(options.restart, MW_RESTART_ON_OOM);
     assert_int_equal(options.restart_delay_ns, 100000000);
@@ -213,6 +214,9 @@ static void what_is_wrong_is_named(void **state)
         {{"--swappiness=5%", "app"}, "--swappiness takes a number"},
         {{"--swappiness=0x5", "app"}, "--swappiness takes a number"},
         {{"--swappiness=4294967296", "app"}, "--swappiness takes a number"},
+        {{"--limit-mode=", "app"}, "--limit-mode takes auto, cgroup, systemd or in-process, not \"\""},
+        {{"--limit-mode=v2", "app"}, "--limit-mode takes auto, cgroup, systemd or in-process, not \"v2\""},
+        {{"--limit-mode=Systemd", "app"}, "--limit-mode takes auto"},
         {{"--restart=", "app"}, "--restart takes on-oom"},
         {{"--restart=never", "app"}, "--restart takes on-oom"},
         {{"--restart=ALWAYS", "app"}, "--restart takes on-oom"},

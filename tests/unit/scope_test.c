@@ -46,7 +46,6 @@ static void the_bus_comes_before_the_manager_and_the_variable_before_the_usual_p
         {"not where the variable says", {"run/user/1234/bus"}, "/d/4", "/run/user/1234/bus", true},
         {"no variable", {NULL}, NULL, "/run/user/1234/bus", true},
         {"an empty variable", {NULL}, "", "/run/user/1234/bus", true},
-        {"a relative path", {"d/5/bus"}, "d/5", "/run/user/1234/bus", true},
         {"the variable first", {"d/6/systemd/private"}, "/d/6", "/d/6/systemd/private", false},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -73,6 +72,19 @@ static void a_file_that_is_no_socket_is_none(void **state)
     assert_false(mw_scope_find_socket(*state, NULL, USER, &found, &error));
     CHECK_HAS("one place", error.text, "in /run/user/1234;");
     CHECK_HAS("what helps", error.text, "loginctl enable-linger");
+}
+
+static void a_relative_path_is_none(void **state)
+{
+    struct mw_scope_socket found;
+    struct mw_error error = {0};
+    char before[4096];
+    make_socket(*state, "d/bus");
+    assert_non_null(getcwd(before, sizeof before));
+    assert_return_code(chdir(*state), 0);
+    bool is_found = mw_scope_find_socket("", "d", USER, &found, &error);
+    assert_return_code(chdir(before), 0);
+    assert_false(is_found);
 }
 
 static void a_path_that_is_too_long_is_none(void **state)
@@ -190,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SCRATCH(the_bus_comes_before_the_manager_and_the_variable_before_the_usual_place),
         WITH_SCRATCH(a_file_that_is_no_socket_is_none),
+        WITH_SCRATCH(a_relative_path_is_none),
         WITH_SCRATCH(a_path_that_is_too_long_is_none),
         cmocka_unit_test(a_unit_is_named_for_the_process),
         cmocka_unit_test(a_description_is_ascii_on_one_line),
