@@ -14,6 +14,7 @@
 #include "launch.h"
 #include "library.h"
 #include "postmortem.h"
+#include "program.h"
 #include "restart.h"
 #include "run_options.h"
 #include "scope.h"
@@ -80,6 +81,27 @@ static uint64_t memory_to_be_had(void)
     return reading.limit_bytes < machine ? reading.limit_bytes : machine;
 }
 
+/* What the preload cannot do there is said, and not tried; the limit holds all the same. What cannot be started is
+ * left to exec to tell. */
+static void look_at_program(struct job *job)
+{
+    struct mw_program program;
+    struct mw_error error;
+    char sentence[4096 + 512];
+    struct mw_text text = MW_TEXT(sentence);
+    if (!mw_program_examine(job->options->command[0], getenv("PATH"), &program, &error))
+        return;
+    bool keeps_preload = mw_program_keeps_preload(&program, getenv("LD_PRELOAD"));
+    job->has_library = job->has_library && keeps_preload;
+    job->has_allocator = job->has_allocator && keeps_preload;
+    if (*program.missing) {
+        say("%s needs %s, which is not there", job->options->command[0], program.missing);
+    } else if (program.verdict != MW_PROGRAM_WATCHED) {
+        mw_program_text(&text, &program, job->options->command[0]);
+        say("%s: it is not watched%s", sentence, job->limit_bytes ? ", and only a memory cgroup can limit it" : "");
+    }
+}
+
 static bool prepare_job(struct job *job, const struct mw_run_options *options, struct mw_error *error)
 {
     struct mw_error no_library;
@@ -94,6 +116,7 @@ static bool prepare_job(struct job *job, const struct mw_run_options *options, s
     job->has_library = mw_library_find(job->library, sizeof job->library, &no_library);
     if (!job->has_library)
         say("the program is not watched: %s", no_library.text);
+    look_at_program(job);
     return true;
 }
 
