@@ -68,6 +68,8 @@ CONTENDERS = (
     memwatch("memwatch exact", "every block with its stack", sample="1"),
     memwatch("memwatch no monitor", "defaults without a monitor thread", monitor="off"),
     memwatch("memwatch thread", "defaults with a monitor that is a pthread", monitor="thread"),
+    replace(memwatch("memwatch and floor", "memwatch, and the program itself calls malloc_trim when it is done"),
+            environment=MEMWATCH_QUIET | {"BENCH_TRIM": "1"}),
     memwatch("memwatch at its limit", "MEMWATCH_LIMIT=200M, which the workload passes again and again", limit="200M"),
     memwatch("memwatch/jemalloc", "defaults above jemalloc", above=JEMALLOC, over="jemalloc", package="libjemalloc2"),
     memwatch("memwatch/tcmalloc", "defaults above gperftools' tcmalloc", above=TCMALLOC, over="tcmalloc",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from contenders import BASE
 from latency import Latency
 from measure import geometric_mean, spread
-from retention import Retention
+from retention import WATCHED_FLOOR, Retention
 from survival import Survival
 from workloads import CPU, THROUGHPUT, WALL
 
@@ -304,9 +304,9 @@ EXPERIMENTS = {  # name: sections. The order is that of the report.
         Tick("A tick of the monitor"),),
     "retention": (
         Retention("What is kept after the work is done", ("burst", "tides", "drops", "drops, pymalloc"),
-                  (BASE, *GLIBC, "memwatch", "floor", "jemalloc decay 0", *ALLOCATORS)),),
+                  (BASE, *GLIBC, "memwatch", "floor", WATCHED_FLOOR, "jemalloc decay 0", *ALLOCATORS)),),
     "survival": (
-        Survival("The lowest limit at which it finishes", ("burst in turn", "tides", "drops"),
+        Survival("The lowest limit at which it finishes", ("burst in turn", "gulps", "tides", "drops"),
                  (BASE, *GLIBC, "memwatch", *ALLOCATORS)),),
     "latency": (
         Latency("Waiting for malloc while memory is given back", ("latency",),

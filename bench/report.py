@@ -254,7 +254,9 @@ def retention_document(section):
     return (f"Each workload does its work and is then quiet for {section['quiet_s']:.3g} s: resident memory at the\n"
             "end of that time, and its mean over the whole run, looked at from outside every 50 ms; throughput of\n"
             "the work, and CPU time of the whole run, as ratios to plain. The floor is the program that calls\n"
-            f"malloc_trim itself when its work is done. Medians (least–greatest) of {section['runs']} runs; the\n"
+            "malloc_trim itself when its work is done. That does not give back the end of an arena, and how large\n"
+            "that is hangs on the order of the last frees, which sampling changes: so there is a floor of the\n"
+            f"watched program as well (memwatch and floor). Medians (least–greatest) of {section['runs']} runs; the\n"
             "quiet time of one passes while others work.\n\n" + by_workload(section))
 
 

@@ -11,6 +11,7 @@ from measure import spread
 from sampled import INTERVAL_S, Sampled
 
 FLOOR = "floor"
+WATCHED_FLOOR = "memwatch and floor"  # memwatch's own: the same program with the same blocks in the same places
 MOST_AT_ONCE = 24  # most of them quiet
 WARMING = 0.2  # of a run
 
@@ -66,7 +67,7 @@ class Retention:
 
     @staticmethod
     def row(workload, contender, runs):
-        own, base, floor = (runs[workload.name, name] for name in (contender.name, BASE, FLOOR))
+        own, base, floor, watched = (runs[workload.name, n] for n in (contender.name, BASE, FLOOR, WATCHED_FLOOR))
         row = {"workload": workload.name, "contender": contender.name,
                "failure": next((run.failure for run in (*own, *base) if run.failure), "")}
         if row["failure"]:
@@ -79,4 +80,6 @@ class Retention:
         row["cpu_ratio"] = spread(a.cpu_s / b.cpu_s for a, b in zip(own, base))
         if floor and not any(run.failure for run in floor):
             row["floor_ratio"] = spread(a.after_kib / b.after_kib for a, b in zip(own, floor))
+        if contender.name == "memwatch" and watched and not any(run.failure for run in watched):
+            row["watched_floor_ratio"] = spread(a.after_kib / b.after_kib for a, b in zip(own, watched))
         return row

@@ -207,6 +207,8 @@ WORKLOADS = (
          metric=THROUGHPUT),
     ours("burst in turn", "burst, its threads one after the other", 3, 1, program="burst", unit="burst", threads=8,
          metric=THROUGHPUT),
+    ours("gulps", "burst in turn, written as fast as the kernel gives pages", 3, 1, 1, program="burst", unit="burst",
+         threads=8, metric=THROUGHPUT),
     ours("tides", "4 threads with 5 MiB each that live, and 40 MiB of changing sizes that come and go", 12,
          unit="tide", metric=THROUGHPUT),
     real("drops", "python3 builds and drops structures in 4 threads in turn, PYTHONMALLOC=malloc", 14, python_script,

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * burst BURSTS [IN_TURN]: eight threads. In a burst a thread allocates 50,000 blocks of 16 to 1,024 bytes, 25 MiB, and
- * frees 49 of 50 in a random order; the rest lives until its next burst is over. All at once, or, where IN_TURN is 1,
- * one thread after the other, so that each finds the memory idle in the other's arenas. Then all are quiet.
+ * burst BURSTS [IN_TURN [AT_ONCE]]: eight threads. In a burst a thread allocates 50,000 blocks of 16 to 1,024 bytes, 25
+ * MiB, and frees 49 of 50 in a random order; the rest lives until its next burst is over. All at once, or, where
+ * IN_TURN is 1, one thread after the other, so that each finds the memory idle in the other's arenas. Where AT_ONCE is
+ * 1 blocks are written as fast as the kernel gives pages. Then all are quiet.
  */
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "quiet.h"
@@ -21,6 +23,7 @@ struct worker {
 static struct worker workers[THREADS];
 static uint64_t bursts;
 static bool in_turn;
+static bool at_once;
 
 static struct {
     uint64_t turns; /* that have been taken */
@@ -29,10 +32,15 @@ static struct {
     pthread_cond_t changed;
 } hall = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
+static char *block_of(size_t size)
+{
+    return at_once ? memset(allocate(size), 1, size) : allocate_written(size);
+}
+
 static void burst(struct worker *worker)
 {
     for (int i = 0; i < BLOCKS; i++)
-        worker->blocks[i] = allocate_written(SMALLEST + below(random_next(&worker->random), LARGEST - SMALLEST + 1));
+        worker->blocks[i] = block_of(SMALLEST + below(random_next(&worker->random), LARGEST - SMALLEST + 1));
     shuffle(worker->blocks, BLOCKS, &worker->random);
     for (int i = 0; i < KEPT; i++) {
         free(worker->kept[i]);
@@ -78,6 +86,7 @@ int main(int argc, char **argv)
 {
     bursts = number(argc, argv, 1, 1);
     in_turn = number(argc, argv, 2, 0) != 0;
+    at_once = number(argc, argv, 3, 0) != 0;
     uint64_t begin = clock_ns(CLOCK_MONOTONIC);
     for (uint64_t i = 0; i < THREADS; i++) {
         pthread_t thread;
