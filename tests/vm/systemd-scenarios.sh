@@ -321,6 +321,7 @@ for scenario in "${scenarios[@]}"; do
     else
         echo "FAIL systemd $scenario: ${detail//$'\n'/ | }"
         failures=$((failures + 1))
+        manage kill --signal KILL 'memwatch-*.scope' 2>/dev/null # not to disturb the next
     fi
 done
 exit $((failures > 0))
