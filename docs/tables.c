@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * Prints the reference tables of docs/ from the lists that the code itself expands: `tables statistics`, `tables
- * options`.
+ * options`; and `tables man` a manual page of the Markdown on standard input, where the line "@LIST" is one of them.
  */
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "commands.h"
 #include "memwatch_statistics.h"
 #include "options.h"
+#include "roff.h"
 #include "run_options.h"
 
 /* A pipe would end the cell. */
@@ -82,13 +86,75 @@ static void options(void)
     MW_RUN_OPTIONS(RUN_ROW)
 }
 
+/* One term of a manual page, in bold and italic, and its explanation. */
+static void term(const char *bold, const char *italic, const char *help, const char *takes, const char *fallback)
+{
+    char line[4096], text[2048], accepted[1024];
+    roff_line("");
+    snprintf(line, sizeof line, "**%s**%s%s%s", bold, *italic ? "*" : "", italic, *italic ? "*" : "");
+    roff_line(line);
+    roff_escape(help, text, sizeof text);
+    if (!strchr(":(", help[strcspn(help, " :(")])) /* not a value or a call, which are written as they are */
+        text[0] = (char)toupper(text[0]);
+    roff_escape(takes, accepted, sizeof accepted);
+    snprintf(line, sizeof line, ": %s.%s%s%s%s%s%s", text, *takes ? " Takes " : "", accepted, *takes ? "." : "",
+             *fallback ? " Default: `" : "", fallback, *fallback ? "`." : "");
+    roff_line(line);
+}
+
+/* Words in capitals are for the reader to put in; the rest is as it stands. */
+static void command(const char *name, const char *arguments, const char *help)
+{
+    char bold[64];
+    char italic[256];
+    snprintf(bold, sizeof bold, "memwatch %s ", name);
+    snprintf(italic, sizeof italic, "%s", arguments);
+    term(bold, italic, help, "", "");
+}
+
+static void list(const char *name)
+{
+    if (strcmp(name, "run-options") == 0) {
+#define RUN_TERM(name, member, type, fallback, argument, accepted, help)                                               \
+    term("--" name "=", argument, help, accepted, fallback);
+        MW_RUN_OPTIONS(RUN_TERM)
+    } else if (strcmp(name, "options") == 0) {
+#define OPTION_TERM(NAME, member, type, fallback, accepted, help) term("MEMWATCH_" #NAME, "", help, accepted, fallback);
+        MW_OPTIONS(OPTION_TERM)
+    } else if (strcmp(name, "commands") == 0) {
+#define COMMAND_TERM(name, arguments, help) command(#name, arguments, help);
+        MW_COMMANDS(COMMAND_TERM)
+    } else if (strcmp(name, "statistics") == 0) {
+#define STATISTIC_TERM(ctype, Name, kind, unit, help) term(#Name, "", help " (" #kind ", " #unit ")", "", "");
+        MEMWATCH_STATISTICS(STATISTIC_TERM)
+    } else {
+        fprintf(stderr, "tables: there is no list \"%s\"\n", name);
+        exit(2);
+    }
+}
+
+static void man(void)
+{
+    char line[4096];
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (*line == '@')
+            list(line + 1);
+        else
+            roff_line(line);
+    }
+    roff_line(NULL);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "statistics") == 0)
         statistics();
     else if (argc == 2 && strcmp(argv[1], "options") == 0)
         options();
+    else if (argc == 2 && strcmp(argv[1], "man") == 0)
+        man();
     else
-        return fputs("usage: tables statistics|options\n", stderr), 2;
+        return fputs("usage: tables statistics|options|man\n", stderr), 2;
     return 0;
 }

@@ -41,6 +41,32 @@ class Install(Scenario):
                 self.assertEqual(run([str(self.prefix / "program")], preload=False).returncode, 0)
                 self.assertEqual(run([str(self.prefix / "program")], options={"output": "none"}).returncode, 1)
 
+    def test_the_manual_is_installed_clean_and_names_every_option_command_and_statistic(self):
+        self.install()
+        pages = {name: self.prefix / "share" / "man" / f"man{name[-1]}" / name
+                 for name in ("memwatch-run.1", "memwatch.1", "memwatch.7")}
+        text = {}
+        for name, page in pages.items():
+            lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True, timeout=30,
+                                  check=False)
+            self.assertEqual((lint.returncode, lint.stdout), (0, ""))
+            shown = subprocess.run(["mandoc", "-Tutf8", "-Owidth=1000", page], check=True, capture_output=True, text=True, timeout=30)
+            text[name] = re.sub(".\b", "", shown.stdout)
+            self.assertRegex(text[name], r"\nNAME\n +memwatch\S*(, libmemwatch)? - \w")  # what whatis reads
+            for section in ("SYNOPSIS", "DESCRIPTION", "ENVIRONMENT", "EXAMPLES", "SEE ALSO"):
+                self.assertIn(f"\n{section}\n", text[name])
+        for name, header, pattern, written in (
+                ("memwatch-run.1", "agent/run_options.h", r'X\("([a-z-]+)"', "\n +--{}="),
+                ("memwatch.1", "agent/commands.h", r"X\((\w+), +\"", "\n +memwatch {} "),
+                ("memwatch.7", "common/options.h", r"X\(([A-Z_]+), +\w+, +\w+, +\"", "\n +MEMWATCH_{}\n"),
+                ("memwatch.7", "include/memwatch_statistics.h", r"X\(\w+, +(\w+), +(?:gauge|counter),", "\n +{}[ \n]")):
+            listed = re.findall(pattern, (SOURCE / header).read_text())
+            self.assertGreater(len(listed), 5, header)
+            for word in listed:
+                self.assertRegex(text[name], written.format(word))
+        for word in ("125", "126", "127", "SIGNALS", "HOW IT ENDED"):
+            self.assertIn(word, text["memwatch-run.1"])
+
 
 class Library(Scenario):
     def test_it_exports_what_is_listed_and_nothing_else(self):
