@@ -6,7 +6,7 @@
 # SC2154: work and image are theirs. SC2034: here is for them.
 # shellcheck disable=SC2154,SC2034
 
-VM_DEADLINE_S=300
+VM_DEADLINE_S=600
 DOWNLOAD_DEADLINE_S=300
 KERNEL_METAPACKAGE=linux-image-cloud-amd64
 

@@ -283,6 +283,8 @@ without_the_memory_controller() {
     printf 'Delegate=no\nDelegate=pids\n' >>"$overrides/user@1001.service.d/memory.conf"
     systemctl daemon-reload
     systemctl start user@1001.service
+    await "the manager is on its bus" setpriv --reuid stranger --regid stranger --init-groups \
+        env XDG_RUNTIME_DIR=/run/user/1001 busctl --user status org.freedesktop.systemd1 >/dev/null
     try_stranger 'XDG_RUNTIME_DIR=/run/user/1001 $launcher --limit-mode systemd --limit 60M true'
     systemctl stop user@1001.service
     expect_status 125
