@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "group.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "procfs.h"
+#include "group_walk.h"
 
 #define POLITE_NS (2 * UINT64_C(1000000000)) /* between SIGTERM and SIGKILL */
 #define REMOVE_NS (10 * UINT64_C(1000000000))
@@ -134,57 +133,15 @@ int mw_group_open_directory(const struct mw_group *group, struct mw_error *error
     return fd;
 }
 
-/* ---- the group and the groups below it, leaves first ---- */
-
-typedef bool visitor(const char *dir, void *context);
-
-static bool for_each_group(const char *dir, visitor *visit, void *context)
-{
-    DIR *entries = opendir(dir);
-    bool going_on = true;
-    if (!entries)
-        return true; /* gone meanwhile */
-    for (struct dirent *entry; going_on && (entry = readdir(entries));) {
-        char below[MW_CGROUP_PATH_BYTES];
-        if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        int length = snprintf(below, sizeof below, "%s/%s", dir, entry->d_name);
-        if (length > 0 && (size_t)length < sizeof below)
-            going_on = for_each_group(below, visit, context);
-    }
-    closedir(entries);
-    return going_on && visit(dir, context);
-}
-
-/* v1's oom_kill counts one group only; v2's memory.events has those below in it. */
-static bool add_oom_kills(const char *dir, void *context)
-{
-    uint64_t *sum = context;
-    char path[MW_CGROUP_PATH_BYTES + 64];
-    char text[256];
-    uint64_t kills;
-    snprintf(path, sizeof path, "%s/%s", dir, mw_cgroup_file_name(1, MW_CGROUP_OOM));
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return true;
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    fclose(file);
-    if (mw_key_value(text, "oom_kill", &kills))
-        *sum += kills;
-    return true;
-}
-
 bool mw_group_read(const struct mw_group *group, struct mw_cgroup_reading *reading, struct mw_error *error)
 {
     int result = mw_cgroup_read(&group->cgroup, NULL, reading);
     if (result)
         return mw_error_set(error, -result, "cannot read %s", group->cgroup.dir);
-    if (group->cgroup.version == 1) {
-        reading->oom_kills = 0;
-        for_each_group(group->cgroup.dir, add_oom_kills, &reading->oom_kills);
-    }
     return true;
 }
+
+/* ---- its end ---- */
 
 struct signalling {
     int signal;
@@ -227,19 +184,19 @@ bool mw_group_remove(const struct mw_group *group, unsigned *left_behind, struct
     struct signalling term = {.signal = SIGTERM};
     uint64_t start_ns = monotonic_ns();
     *left_behind = 0;
-    if (for_each_group(group->cgroup.dir, remove_one, NULL))
+    if (mw_group_walk(group->cgroup.dir, remove_one, NULL))
         return true;
-    for_each_group(group->cgroup.dir, signal_members, &term);
+    mw_group_walk(group->cgroup.dir, signal_members, &term);
     *left_behind = term.count;
     for (;;) {
-        if (for_each_group(group->cgroup.dir, remove_one, NULL))
+        if (mw_group_walk(group->cgroup.dir, remove_one, NULL))
             return true;
         int errno_value = errno;
         uint64_t waited_ns = monotonic_ns() - start_ns;
         if (waited_ns > REMOVE_NS)
             return mw_error_set(error, errno_value, "cannot remove the cgroup %s", group->cgroup.dir);
         if (waited_ns > POLITE_NS)
-            for_each_group(group->cgroup.dir, signal_members, &(struct signalling){.signal = SIGKILL});
+            mw_group_walk(group->cgroup.dir, signal_members, &(struct signalling){.signal = SIGKILL});
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
 }

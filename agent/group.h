@@ -34,7 +34,8 @@ bool mw_group_swappiness(const struct mw_group *group, int percent, struct mw_er
 int mw_group_open_procs(const struct mw_group *group, struct mw_error *error);
 int mw_group_open_directory(const struct mw_group *group, struct mw_error *error);
 
-/* Usage, limit, peak and OOM kills, with those of groups that the program made below it. */
+/* Usage, limit and peak, with those of groups that the program made below it. What was killed: see
+ * group_counts.h. */
 bool mw_group_read(const struct mw_group *group, struct mw_cgroup_reading *reading, struct mw_error *error);
 
 /* Ends whatever still runs in the group, politely first, and removes it with all groups below. *left_behind counts the

@@ -11,6 +11,7 @@
 
 #include "allocator.h"
 #include "group.h"
+#include "group_counts.h"
 #include "launch.h"
 #include "library.h"
 #include "postmortem.h"
@@ -66,8 +67,11 @@ struct run {
     struct mw_group group;
     bool has_group;
     bool has_shared; /* no group of its own, but the one that we are in, to read only */
+    bool has_others; /* are in the shared one */
     uint64_t start_ns;
-    uint64_t oom_kills_before;
+    unsigned restarts; /* before it */
+    struct mw_group_counter counter;
+    struct mw_group_counts before;
 };
 
 /* A share is of the least limit above us, or of the machine's memory. */
@@ -185,6 +189,14 @@ static void say_no_group(const struct job *job, const struct mw_error *error)
             error->text, size_text(job->limit_bytes, wanted, sizeof wanted));
 }
 
+static void start_counting(struct run *run)
+{
+    bool has_any = run->has_group || run->has_shared;
+    mw_group_counter_close(&run->counter);
+    mw_group_counter_open(&run->counter, "", has_any ? &run->group.cgroup : NULL);
+    mw_group_counter_read(&run->counter, &run->before);
+}
+
 /* In most containers no group can be made, but the one we are in tells of OOM kills as well. */
 static void share_group(struct run *run)
 {
@@ -192,18 +204,17 @@ static void share_group(struct run *run)
     run->has_group = false;
     run->has_shared =
         mw_cgroup_find("", "self", &run->group.cgroup) == 0 && mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0;
-    if (run->has_shared)
-        run->oom_kills_before = reading.oom_kills;
+    run->has_others = run->has_shared && mw_group_has_others(&run->group.cgroup, getpid());
+    start_counting(run);
 }
 
 /* False: what was insisted on cannot be had. */
-static bool begin_run(struct job *job, struct run *run, struct mw_error *error)
+static bool begin_run(struct job *job, struct run *run, unsigned restarts, struct mw_error *error)
 {
-    struct mw_cgroup_reading reading;
     uint64_t in_force_bytes = 0;
     char wanted[32];
     char given[32];
-    *run = (struct run){0};
+    *run = (struct run){.restarts = restarts};
     run->has_group = find_group(job, &run->group, &in_force_bytes, error);
     if (!run->has_group && insisted_mode(job))
         return false;
@@ -212,8 +223,7 @@ static bool begin_run(struct job *job, struct run *run, struct mw_error *error)
         share_group(run);
         return true;
     }
-    if (mw_group_read(&run->group, &reading, error))
-        run->oom_kills_before = reading.oom_kills;
+    start_counting(run);
     if (job->limit_bytes)
         say("limit %s (%llu bytes) by cgroup v%d %s", size_text(in_force_bytes, given, sizeof given),
             (unsigned long long)in_force_bytes, run->group.cgroup.version, run->group.cgroup.dir);
@@ -240,33 +250,40 @@ static pid_t start_program(struct job *job, struct run *run, enum mw_launch_fail
     return mw_launch(&launch, failure, error);
 }
 
-static struct mw_verdict_facts gather_facts(const struct job *job, const struct run *run, pid_t pid, int wait_status)
+static struct mw_verdict_facts gather_facts(const struct job *job, struct run *run, pid_t pid, struct mw_ending ending)
 {
     struct mw_cgroup_reading reading;
-    struct mw_error error;
+    struct mw_group_counts after;
     struct mw_verdict_facts facts = {
         .program = job->options->command[0],
         .pid = (int)pid,
-        .wait_status = wait_status,
+        .wait_status = ending.wait_status,
+        .before_exec = ending.before_exec,
         .ran_ns = mw_clock_ns(CLOCK_MONOTONIC) - run->start_ns,
+        .restarts = run->restarts,
     };
-    bool is_known = run->has_group    ? mw_group_read(&run->group, &reading, &error)
-                    : run->has_shared ? mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0
-                                      : false;
-    if (is_known) {
+    mw_group_counter_read(&run->counter, &after);
+    mw_group_counts_since(&run->before, &after, &facts.happened);
+    if ((run->has_group || run->has_shared) && mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0) {
+        const struct mw_level_counts *own = &facts.happened.levels[0];
         facts.has_group = true;
+        facts.cgroup = run->group.cgroup;
         facts.is_shared = run->has_shared;
+        facts.has_others = run->has_others;
         facts.limit_bytes = reading.limit_bytes;
         facts.peak_bytes = reading.peak_bytes;
-        facts.oom_kills = reading.oom_kills - run->oom_kills_before;
+        facts.working_set_bytes = reading.working_set_bytes;
+        facts.swap_limit_bytes = mw_cgroup_is_unlimited(own->swap_limit_bytes) ? 0 : own->swap_limit_bytes;
+        facts.swap_peak_bytes = own->swap_peak_bytes == MW_COUNT_UNKNOWN ? 0 : own->swap_peak_bytes;
     }
     return facts;
 }
 
-static void end_run(const struct run *run)
+static void end_run(struct run *run)
 {
     struct mw_error error;
     unsigned left_behind;
+    mw_group_counter_close(&run->counter);
     if (!run->has_group)
         return;
     bool removed = mw_group_remove(&run->group, &left_behind, &error);
@@ -289,18 +306,20 @@ static int failure_status(enum mw_launch_failure failure)
 static struct mw_restart_decision conclude(struct job *job, struct mw_restart *restart,
                                            const struct mw_verdict_facts *facts)
 {
-    char sentence[1024];
+    char sentence[2048];
     char delay[32];
     struct mw_text text = MW_TEXT(sentence);
     struct mw_text delay_text = MW_TEXT(delay);
+    enum mw_cause cause = mw_verdict(facts).cause;
     mw_verdict_text(&text, facts);
     struct mw_restart_decision decision = {.what = MW_RESTART_END};
     if (!job->signals.stop_asked)
-        decision = mw_restart_step(restart, (struct mw_restart_ending){
-                                                .oom_killed = mw_verdict_cause(facts) == MW_CAUSE_OOM_KILLED,
-                                                .failed = facts->wait_status != 0,
-                                                .ran_ns = facts->ran_ns,
-                                            });
+        decision = mw_restart_step(
+            restart, (struct mw_restart_ending){
+                         .oom_killed = mw_cause_is_oom(cause) || (cause == MW_CAUSE_KILLED_OR_OOM && facts->has_group),
+                         .failed = facts->wait_status != 0,
+                         .ran_ns = facts->ran_ns,
+                     });
     mw_text_duration(&delay_text, decision.delay_ns);
     switch (decision.what) {
     case MW_RESTART_END:
@@ -314,7 +333,8 @@ static struct mw_restart_decision conclude(struct job *job, struct mw_restart *r
         break;
     }
     /* Not of a program that was asked to stop: that is no death to be explained. */
-    if (facts->oom_kills || (mw_verdict_cause(facts) == MW_CAUSE_SIGNALLED && !job->signals.stop_asked))
+    bool is_told = mw_verdict(facts).oom_kills || (cause != MW_CAUSE_EXITED && !job->signals.stop_asked);
+    if (is_told)
         mw_postmortem_tell(&job->postmortem, facts->pid, sentence);
     return decision;
 }
@@ -325,11 +345,11 @@ static int supervise(struct job *job)
     struct mw_restart restart = {.policy = job->options->restart,
                                  .first_delay_ns = job->options->restart_delay_ns,
                                  .limit = job->options->start_limit};
-    for (;;) {
+    for (unsigned restarts = 0;; restarts++) {
         struct run run;
         struct mw_error error;
         enum mw_launch_failure failure;
-        if (!begin_run(job, &run, &error)) {
+        if (!begin_run(job, &run, restarts, &error)) {
             say("--limit-mode=%s cannot be had: %s", insisted_mode(job), error.text);
             return EXIT_OWN_FAILURE;
         }
@@ -345,15 +365,15 @@ static int supervise(struct job *job)
             say("%s", error.text);
             return failure_status(failure);
         }
-        int wait_status = mw_signals_wait(&job->signals, pid);
-        struct mw_verdict_facts facts = gather_facts(job, &run, pid, wait_status);
+        struct mw_ending ending = mw_signals_wait(&job->signals, pid);
+        struct mw_verdict_facts facts = gather_facts(job, &run, pid, ending);
         struct mw_restart_decision next = conclude(job, &restart, &facts);
         end_run(&run);
         mw_postmortem_sweep(&job->postmortem);
         if (next.what == MW_RESTART_AGAIN)
             mw_signals_sleep(&job->signals, next.delay_ns);
         if (next.what != MW_RESTART_AGAIN || job->signals.stop_asked)
-            return mw_verdict_exit_status(wait_status);
+            return mw_verdict_exit_status(ending.wait_status);
     }
 }
 

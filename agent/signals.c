@@ -2,11 +2,14 @@
 #include "signals.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fileio.h"
 #include "syscall.h"
 
 void mw_signals_start(struct mw_signals *signals)
@@ -54,14 +57,31 @@ static void take(struct mw_signals *signals, const siginfo_t *info, pid_t pid)
         raise(SIGSTOP); /* the shell waits for the whole job to stop */
 }
 
+/* Of a process that has ended and is not reaped: had it not called exec? By the flag PF_FORKNOEXEC in /proc/PID/stat,
+ * the ninth field; the second, in brackets, may hold anything. */
+static bool is_before_exec(pid_t pid)
+{
+    const unsigned long fork_no_exec = 0x40;
+    char path[64];
+    char text[1024];
+    unsigned long flags = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (mw_file_read_whole(path, text, sizeof text) <= 0)
+        return false;
+    const char *bracket = strrchr(text, ')');
+    return bracket && sscanf(bracket + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 && (flags & fork_no_exec);
+}
+
 /* Reaps all that has ended. True: pid was among it. */
-static bool reap(pid_t pid, int *status)
+static bool reap(pid_t pid, struct mw_ending *ending)
 {
     bool ended = false;
-    int one;
-    for (pid_t reaped; (reaped = waitpid(-1, &one, WNOHANG)) > 0;) {
-        if (reaped == pid) {
-            *status = one;
+    for (siginfo_t next = {0}; waitid(P_ALL, 0, &next, WEXITED | WNOHANG | WNOWAIT) == 0 && next.si_pid > 0;
+         next.si_pid = 0) {
+        bool before_exec = next.si_pid == pid && is_before_exec(pid);
+        int status;
+        if (waitpid(next.si_pid, &status, WNOHANG) == pid) {
+            *ending = (struct mw_ending){.wait_status = status, .before_exec = before_exec};
             ended = true;
         }
     }
@@ -70,20 +90,20 @@ static bool reap(pid_t pid, int *status)
 
 void mw_signals_reap(void)
 {
-    int unused;
+    struct mw_ending unused;
     reap(0, &unused);
 }
 
-int mw_signals_wait(struct mw_signals *signals, pid_t pid)
+struct mw_ending mw_signals_wait(struct mw_signals *signals, pid_t pid)
 {
     sigset_t all;
     siginfo_t info;
-    int status = 0;
+    struct mw_ending ending = {0};
     sigfillset(&all);
-    while (!reap(pid, &status))
+    while (!reap(pid, &ending))
         if (sigwaitinfo(&all, &info) > 0)
             take(signals, &info, pid);
-    return status;
+    return ending;
 }
 
 void mw_signals_sleep(struct mw_signals *signals, uint64_t ns)

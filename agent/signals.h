@@ -20,8 +20,13 @@ struct mw_signals {
 /* Also makes this process the parent of its descendants' orphans, so that they are reaped here. */
 void mw_signals_start(struct mw_signals *signals);
 
-/* Waits for pid to end, passing signals on; reaps whatever else ends. Returns its wait status. */
-int mw_signals_wait(struct mw_signals *signals, pid_t pid);
+struct mw_ending {
+    int wait_status;
+    bool before_exec; /* it had not become another program yet */
+};
+
+/* Waits for pid to end, passing signals on; reaps whatever else ends. */
+struct mw_ending mw_signals_wait(struct mw_signals *signals, pid_t pid);
 
 /* Reaps what has ended, without waiting. */
 void mw_signals_reap(void);

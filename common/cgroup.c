@@ -20,6 +20,13 @@ static const char *const file_names[MW_CGROUP_FILES][2] = {
     [MW_CGROUP_PROCS] = {"cgroup.procs", "cgroup.procs"},
     [MW_CGROUP_CPU_QUOTA] = {"cpu.cfs_quota_us", "cpu.max"},
     [MW_CGROUP_CPU_PERIOD] = {"cpu.cfs_period_us", NULL},
+    [MW_CGROUP_EVENTS_LOCAL] = {NULL, "memory.events.local"},
+    [MW_CGROUP_FAILCNT] = {"memory.failcnt", NULL},
+    [MW_CGROUP_EVENT_CONTROL] = {"cgroup.event_control", NULL},
+    [MW_CGROUP_SWAP_LIMIT] = {"memory.memsw.limit_in_bytes", "memory.swap.max"},
+    [MW_CGROUP_SWAP_PEAK] = {"memory.memsw.max_usage_in_bytes", "memory.swap.peak"},
+    [MW_CGROUP_SWAP_FAILCNT] = {"memory.memsw.failcnt", NULL},
+    [MW_CGROUP_SWAP_EVENTS] = {NULL, "memory.swap.events"},
 };
 
 const char *mw_cgroup_file_name(int version, enum mw_cgroup_file file)
@@ -385,7 +392,7 @@ void mw_cgroup_read_cpu_quota(const struct mw_cgroup *cgroup, struct mw_cpu_quot
 
 void mw_cgroup_handles_drop(struct mw_cgroup_handles *handles)
 {
-    for (unsigned i = 0; i < MW_CGROUP_FILES; i++)
+    for (unsigned i = 0; i < MW_CGROUP_HELD_FILES; i++)
         mw_held_file_drop(&handles->files[i]);
     for (unsigned i = 0; i < MW_CGROUP_HELD_LEVELS; i++)
         mw_held_file_drop(&handles->ancestor_limits[i]);

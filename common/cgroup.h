@@ -37,6 +37,14 @@ enum mw_cgroup_file {
     MW_CGROUP_PROCS,
     MW_CGROUP_CPU_QUOTA,
     MW_CGROUP_CPU_PERIOD,
+    MW_CGROUP_HELD_FILES, /* only those above are kept open by a repeated reader */
+    MW_CGROUP_EVENTS_LOCAL = MW_CGROUP_HELD_FILES,
+    MW_CGROUP_FAILCNT,
+    MW_CGROUP_EVENT_CONTROL,
+    MW_CGROUP_SWAP_LIMIT, /* v1: of memory and swap together; v2: of swap alone. The same goes for the three below */
+    MW_CGROUP_SWAP_PEAK,
+    MW_CGROUP_SWAP_FAILCNT,
+    MW_CGROUP_SWAP_EVENTS,
     MW_CGROUP_FILES
 };
 const char *mw_cgroup_file_name(int version, enum mw_cgroup_file file);
@@ -76,7 +84,7 @@ struct mw_cgroup_reading {
 
 /* What a repeated reader keeps open. */
 struct mw_cgroup_handles {
-    struct mw_held_file files[MW_CGROUP_FILES];
+    struct mw_held_file files[MW_CGROUP_HELD_FILES];
     struct mw_held_file ancestor_limits[MW_CGROUP_HELD_LEVELS];
 };
 

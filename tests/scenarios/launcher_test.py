@@ -14,8 +14,8 @@ from harness import (LAUNCHER, LIBRARY, Scenario, can_make_groups, left_groups, 
 
 GROUPS = can_make_groups()
 LIMIT = 60 << 20
-OOM = (rb"memwatch-run: \S+ \(pid \d+\) was killed by the kernel's OOM killer after [^:]+: limit 60 MiB \(62914560 bytes\), "
-       rb"peak 60 MiB \((\d+) bytes\), 1 OOM kill")
+OOM = (rb"memwatch-run: \S+ \(pid \d+\) was killed by the kernel's OOM killer at its own limit after [^:]+: limit 60 MiB "
+       rb"\(62914560 bytes\), peak 60 MiB \((\d+) bytes\), 1 OOM kill, working set at the end [^;\n]*")
 
 
 def launch(*arguments, **keywords):
@@ -67,7 +67,8 @@ class Group(Launcher):
     def test_an_oom_kill_of_a_child_is_told_while_the_main_process_lives(self):
         result = launch("--limit", "60M", "sh", "-c", f"{program('leak')} 1000; exit 3", options={"output": "none"})
         self.assertEqual(result.returncode, 3)
-        self.assertRegex(result.stderr, rb"exited with status 3 .*, 1 OOM kill \(of a process that it had started\)\n")
+        self.assertRegex(result.stderr, rb"exited with status 3 .*, 1 OOM kill \(of a process that it had "
+                                        rb"started, at its own limit\), working set at the end ")
 
     def test_the_program_is_in_its_group_from_the_first_instruction(self):
         with start_launcher("--limit", "60M", "cat", "/proc/self/cgroup") as process:
@@ -335,8 +336,8 @@ class WithoutGroup(Launcher):
         result = run([str(self.directory / "agent" / "memwatch-run"), "--start-limit", "1", str(leak), "1000"],
                      preload=False, options={"output": "none"}, preexec_fn=enter, cwd="/")
         self.assertEqual(result.returncode, 137)
-        self.assertEqual(len(re.findall(rb"killed by the kernel's OOM killer after [^:]+: in the cgroup that it shares: "
-                                        rb"limit 60 MiB \(62914560 bytes\), 1 OOM kill", result.stderr)), 2, result.stderr)
+        self.assertEqual(len(re.findall(rb"killed by the kernel's OOM killer at the limit of the cgroup that it shares after "
+                                        rb"[^:]+: in the cgroup that it shares: limit 60 MiB \(62914560 bytes\), 1 OOM kill", result.stderr)), 2, result.stderr)
 
     def test_a_library_that_cannot_be_preloaded_is_told(self):
         (self.directory / "preload").rename(self.directory / "elsewhere")

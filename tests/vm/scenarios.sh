@@ -125,8 +125,8 @@ expect_nothing_left() {
 # ---- scenarios: each in a subshell, which `fail` ends ----
 
 oom_kill_is_told_and_restarted() {
-    local verdict="leak \\(pid [0-9]+\\) was killed by the kernel's OOM killer after .*: limit 60 MiB"
-    verdict+=" \\($LIMIT_BYTES bytes\\), peak [0-9.]+ MiB \\([0-9]+ bytes\\), 1 OOM kill"
+    local verdict="leak \\(pid [0-9]+\\) was killed by the kernel's OOM killer at its own limit after .*: limit 60 MiB"
+    verdict+=" \\($LIMIT_BYTES bytes\\), peak [0-9.]+ MiB \\([0-9]+ bytes\\), 1 OOM kill, working set at the end [^;]*"
     try "$launcher" --limit 60M --start-limit 2 --restart-delay 10ms "$leak" 1000
     expect_status 137
     expect_said 3 "limit 60 MiB .* by cgroup $version $top/memwatch-"
@@ -148,7 +148,7 @@ oom_kill_of_a_descendant_is_told() {
     try "$launcher" --limit 60M bash -c '"$0" 1000; echo "survived $?"' "$leak"
     expect_status 0
     grep -q '^survived 137$' "$work/out" || fail "the program did not live on"
-    expect_said 1 'exited with status 0 after .*, 1 OOM kill \(of a process that it had started\)$'
+    expect_said 1 'exited with status 0 after .*, 1 OOM kill \(of a process that it had started, at its own limit\), '
     expect_said 0 'restart [0-9]'
 }
 
@@ -157,7 +157,7 @@ kill_from_outside_is_not_called_oom() {
     kill -9 "$(head -n 1 "$group/cgroup.procs")"
     finish
     expect_status 137
-    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill$'
+    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill, '
     expect_said 0 "kernel's OOM killer"
     expect_said 0 'restart [0-9]'
 }
@@ -169,7 +169,7 @@ program_is_in_the_group_from_its_start() {
     grep -q "${own_line}memwatch-" "$work/out" || fail "not in the group: $(<"$work/out")"
     try "$launcher" --limit 60M --restart=no "$leak" 1000000 # as fast as it can
     expect_status 137
-    expect_said 1 "OOM killer after .*: limit 60 MiB .*, 1 OOM kill\$"
+    expect_said 1 "OOM killer at its own limit after .*: limit 60 MiB .*, 1 OOM kill, "
     expect_peaks_at_limit
 }
 
@@ -218,7 +218,7 @@ groups_made_by_the_program_are_counted_and_removed() {
         echo $! >"$below/cgroup.procs" && exit 4' "$leak"
     expect_status 4
     grep -q '^leak ended with 137$' "$work/out" || fail "leak was not killed: $(<"$work/out")"
-    expect_said 1 'exited with status 4 after .*, 1 OOM kill \(of a process that it had started\)$'
+    expect_said 1 'exited with status 4 after .*, 1 OOM kill \(of a process that it had started, at its own limit\), '
     expect_said 1 '1 process that it left behind was ended$'
 }
 
@@ -228,7 +228,7 @@ starts_from_a_group_with_processes() {
     try_within "$parent" "$launcher" --limit 60M --restart=no "$leak" 1000
     rmdir "$parent"
     expect_status 137
-    expect_said 1 "killed by the kernel's OOM killer after .*: limit 60 MiB"
+    expect_said 1 "killed by the kernel's OOM killer at its own limit after .*: limit 60 MiB"
     expect_peaks_at_limit
     [[ $version = v1 ]] || parent=$top # v2 has no processes beside groups with controllers: it stands beside
     expect_limit_by "$parent"
@@ -245,19 +245,21 @@ lower_limit_of_an_ancestor_is_shown() {
     expect_status 137
     expect_said 1 "limit 40 MiB \\(41943040 bytes\\) by cgroup $version $ancestor/"
     expect_said 1 'the limit asked for was 60 MiB; the groups above'
-    expect_said 1 "killed by the kernel's OOM killer after .*: limit 40 MiB \\(41943040 bytes\\), peak .*, 1 OOM kill\$"
+    expect_said 1 "OOM killer at the limit of the cgroup $ancestor, 40 MiB \\(41943040 bytes\\), after .*: limit 40 MiB .*, 1 OOM kill, "
 }
 
 # Also where the program's group stands beside the launcher's own.
 limit_of_the_own_group_is_not_escaped() {
-    local own=$top/own
+    local own=$top/own where
     make_group "$own"
     echo 40M >"$own/$limit_file"
     try_within "$own" "$launcher" --limit 60M --restart=no "$leak" 1000
     rmdir "$own"
     expect_status 137
     expect_said 1 "limit 40 MiB \\(41943040 bytes\\) by cgroup $version "
-    expect_said 1 "killed by the kernel's OOM killer after .*: limit 40 MiB \\(41943040 bytes\\), peak .*, 1 OOM kill\$"
+    # v1: below it; v2: beside it, with the same limit for its own
+    [[ $version = v1 ]] && where="the limit of the cgroup $own, 40 MiB \\(41943040 bytes\\)," || where='its own limit'
+    expect_said 1 "killed by the kernel's OOM killer at $where after .*: limit 40 MiB \\(41943040 bytes\\), peak .*, 1 OOM kill, "
 }
 
 library_shows_the_cgroup() {
@@ -287,7 +289,7 @@ library_trims_near_the_limit() {
     # At its height wave holds 15 ticks of 10 MiB, about 154 MiB in all: past 90 % of 165 MiB, and not 165.
     MEMWATCH_INTERVAL=200ms MEMWATCH_LIMIT=90% try "$launcher" --limit 165M "$wave" 60 50
     expect_status 0
-    expect_said 1 'exited with status 0 .*, no OOM kill$'
+    expect_said 1 'exited with status 0 .*, no OOM kill, '
     grep -qE '^memwatch\[[0-9]+\]: past the limit of 14[89][.0-9]* MiB, trim: [1-9][.0-9]* MiB came back in ' \
         "$work/err" || fail "no such trim, but: $(grep -E 'trim: |Cgroup' "$work/err" | tail -n 2)"
 }
@@ -326,7 +328,7 @@ delegated_group_serves_without_privilege() {
     rmdir "$delegated/inner" "$delegated"
     expect_status 137
     expect_said 1 "limit 60 MiB .* by cgroup $version $delegated/"
-    expect_said 1 "killed by the kernel's OOM killer after .*: limit 60 MiB"
+    expect_said 1 "killed by the kernel's OOM killer at its own limit after .*: limit 60 MiB"
 }
 
 swappiness_is_set_or_its_lack_told() {
@@ -371,6 +373,62 @@ sigterm_is_passed_on() {
     [[ ! -e $group ]] || fail "the group is still there"
 }
 
+# ---- which limit it was ----
+
+limited_group() { # DIRECTORY LIMIT
+    make_group "$1"
+    pass_memory_on "$1"
+    echo "$2" >"$1/$limit_file" || fail "no limit of $1"
+}
+
+# Without a limit; and it is the one that the kernel would choose first.
+machine_out_of_memory_is_told() {
+    try "$launcher" --restart=no bash -c 'echo 1000 >/proc/self/oom_score_adj; exec "$0" 1000' "$leak"
+    expect_status 137
+    expect_said 1 "killed by the kernel's OOM killer as the whole machine had run out of memory after .*: limit none"
+}
+
+cgroup_kill_is_not_called_oom() {
+    [[ $version = v2 ]] || return 0 # v1 has no such file
+    start --limit 60M sleep 1000
+    echo 1 >"$group/cgroup.kill"
+    finish
+    expect_status 137
+    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill, '
+}
+
+a_siblings_oom_kill_is_not_ours() {
+    local parent=$top/family
+    limited_group "$parent" 40M
+    mkdir "$parent/inner" "$parent/sibling"
+    try_within "$parent/inner" "$launcher" --restart=no bash -c '
+        (echo 0 >"$1/cgroup.procs" && exec "$0" 1000); kill -9 $$' "$leak" "$parent/sibling"
+    find "$parent" -depth -type d -exec rmdir {} \;
+    expect_status 137
+    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill, '
+}
+
+a_group_killed_at_once_is_one_event() {
+    [[ $version = v2 ]] || return 0 # v1 knows no such thing
+    try "$launcher" --limit 60M --restart=no bash -c 'echo 1 >"$(own_group)/memory.oom.group"; "$0" 1000; exit 0' "$leak"
+    expect_status 137
+    expect_said 1 'OOM killer at its own limit after .*, [0-9]+ OOM kills at once, as memory.oom.group asks, '
+}
+
+limit_of_memory_and_swap_is_told() {
+    [[ $version = v1 && -e $top/memory.memsw.limit_in_bytes ]] || return 0 # v2 has none
+    try "$launcher" --limit 60M --restart=no bash -c '
+        echo 60M >"$(own_group)/memory.memsw.limit_in_bytes"; exec "$0" 1000' "$leak"
+    expect_status 137
+    expect_said 1 'OOM killer at its own limit of memory and swap together, 60 MiB \([0-9]+ bytes\), after '
+}
+
+crash_is_called_one() {
+    try "$launcher" --limit 60M sh -c 'kill -SEGV $$'
+    expect_status 139
+    expect_said 1 'crashed with signal 11 \(SIGSEGV\), .*, no OOM kill, '
+}
+
 # ---- all of them ----
 
 scenarios=(
@@ -394,6 +452,12 @@ scenarios=(
     swappiness_is_set_or_its_lack_told
     arenas_follow_the_cpu_quota
     sigterm_is_passed_on
+    machine_out_of_memory_is_told
+    cgroup_kill_is_not_called_oom
+    a_siblings_oom_kill_is_not_ours
+    a_group_killed_at_once_is_one_event
+    limit_of_memory_and_swap_is_told
+    crash_is_called_one
 )
 failures=0
 for scenario in "${scenarios[@]}"; do
