@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "group.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "group_walk.h"
-
-#define POLITE_NS (2 * UINT64_C(1000000000)) /* between SIGTERM and SIGKILL */
-#define REMOVE_NS (10 * UINT64_C(1000000000))
 
 static bool file_path(const struct mw_group *group, enum mw_cgroup_file file, char *path, size_t bytes,
                       struct mw_error *error)
@@ -36,13 +34,11 @@ static bool write_path(const char *path, const char *text, struct mw_error *erro
     return written < 0 ? mw_error_set(error, errno_value, "cannot write %s to %s", text, path) : true;
 }
 
-static bool write_number(const struct mw_group *group, enum mw_cgroup_file file, uint64_t number,
-                         struct mw_error *error)
+bool mw_group_write(const struct mw_group *group, const char *file, const char *text, struct mw_error *error)
 {
     char path[MW_CGROUP_PATH_BYTES + 64];
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    return file_path(group, file, path, sizeof path, error) && write_path(path, text, error);
+    snprintf(path, sizeof path, "%s/%s", group->cgroup.dir, file);
+    return write_path(path, text, error);
 }
 
 static bool has_file(const struct mw_group *group, enum mw_cgroup_file file)
@@ -51,16 +47,49 @@ static bool has_file(const struct mw_group *group, enum mw_cgroup_file file)
     return mw_cgroup_file_path(&group->cgroup, file, path, sizeof path) == 0 && access(path, W_OK) == 0;
 }
 
+#define NAME "memwatch-"
+
+/* The launcher that made a group of that name, by its process id; 0: no such name. */
+static int maker(const char *name)
+{
+    char *end;
+    if (strncmp(name, NAME, sizeof NAME - 1) != 0)
+        return 0;
+    long pid = strtol(name + sizeof NAME - 1, &end, 10);
+    bool is_numbered = *end == '-' && end[1] && end[1 + strspn(end + 1, "0123456789")] == '\0';
+    return is_numbered && pid > 0 && pid <= INT_MAX ? (int)pid : 0;
+}
+
+/* A launcher that was killed leaves its group; once what ran in it has ended too, nobody else removes it. Those that
+ * are not empty stay: rmdir refuses. */
+static void sweep(const char *parent)
+{
+    DIR *entries = opendir(parent);
+    if (!entries)
+        return;
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        char path[MW_CGROUP_PATH_BYTES + 320];
+        char process[32];
+        int pid = maker(entry->d_name);
+        snprintf(process, sizeof process, "/proc/%d", pid);
+        snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
+        if (pid && access(process, F_OK))
+            rmdir(path);
+    }
+    closedir(entries);
+}
+
 /* Makes a group below parent that has a memory limit to set. */
 static bool make_below(const struct mw_cgroup *parent, struct mw_group *group, struct mw_error *error)
 {
     static unsigned made;
     *group = (struct mw_group){.cgroup = *parent};
     size_t length = strlen(parent->dir);
-    int more = snprintf(group->cgroup.dir + length, sizeof group->cgroup.dir - length, "/memwatch-%d-%u", (int)getpid(),
+    int more = snprintf(group->cgroup.dir + length, sizeof group->cgroup.dir - length, "/" NAME "%d-%u", (int)getpid(),
                         ++made);
     if (more < 0 || length + (size_t)more >= sizeof group->cgroup.dir)
         return mw_error_set(error, ENAMETOOLONG, "%s", parent->dir);
+    sweep(parent->dir);
     if (mkdir(group->cgroup.dir, 0755))
         return mw_error_set(error, errno, "cannot make the cgroup %s", group->cgroup.dir);
     if (has_file(group, MW_CGROUP_LIMIT))
@@ -72,24 +101,46 @@ static bool make_below(const struct mw_cgroup *parent, struct mw_group *group, s
 /* v2: lets the children of a group have the memory controller. Refused where the group holds processes itself. */
 static void pass_memory_on(const struct mw_cgroup *parent)
 {
-    char path[MW_CGROUP_PATH_BYTES + 64];
-    struct mw_error refused = {0};
-    snprintf(path, sizeof path, "%s/cgroup.subtree_control", parent->dir);
-    write_path(path, "+memory", &refused); /* make_below tells whether it has helped */
+    struct mw_error refused;
+    if (parent->version == 2)
+        mw_group_write(&(struct mw_group){.cgroup = *parent}, "cgroup.subtree_control", "+memory", &refused);
+    /* make_below tells whether it has helped */
 }
 
-bool mw_group_create(struct mw_group *group, struct mw_error *error)
+/* The group that the user has named: a directory below the hierarchy's top, or a path from there. */
+static bool find_named(const char *path, const struct mw_cgroup *own, struct mw_cgroup *out, struct mw_error *error)
+{
+    char procs[MW_CGROUP_PATH_BYTES + 64];
+    *out = *own;
+    bool is_directory = strncmp(path, own->dir, own->top_length) == 0 &&
+                        (path[own->top_length] == '/' || path[own->top_length] == '\0');
+    int length = snprintf(out->dir, sizeof out->dir, "%.*s%s%s", is_directory ? 0 : (int)own->top_length, own->dir,
+                          *path == '/' ? "" : "/", path);
+    if (length < 0 || (size_t)length >= sizeof out->dir)
+        return mw_error_set(error, ENAMETOOLONG, "%s", path);
+    while (length > 1 && out->dir[length - 1] == '/')
+        out->dir[--length] = '\0';
+    snprintf(procs, sizeof procs, "%s/cgroup.procs", out->dir);
+    if (access(procs, F_OK))
+        return mw_error_set(error, 0, "%s is no memory cgroup that exists: there is no %s", path, procs);
+    return true;
+}
+
+bool mw_group_create(struct mw_group *group, const char *parent_path, struct mw_error *error)
 {
     struct mw_cgroup own;
+    struct mw_cgroup parent;
     int result = mw_cgroup_find("", "self", &own);
     if (result)
         return mw_error_set(error, result == -ENOENT ? 0 : -result, "no memory cgroup is mounted");
-    if (own.version == 2)
-        pass_memory_on(&own);
-    if (make_below(&own, group, error))
+    if (*parent_path && !find_named(parent_path, &own, &parent, error))
+        return false;
+    if (!*parent_path)
+        parent = own;
+    pass_memory_on(&parent);
+    if (make_below(&parent, group, error))
         return true;
-    struct mw_cgroup parent = own;
-    if (own.version != 2 || !mw_cgroup_climb(&parent))
+    if (*parent_path || own.version != 2 || !mw_cgroup_climb(&parent))
         return false;
     if (!make_below(&parent, group, error))
         return false;
@@ -97,21 +148,6 @@ bool mw_group_create(struct mw_group *group, struct mw_error *error)
     if (mw_cgroup_read(&own, NULL, &reading) == 0)
         group->bound_bytes = reading.limit_bytes;
     return true;
-}
-
-bool mw_group_limit(const struct mw_group *group, uint64_t limit_bytes, uint64_t *in_force_bytes,
-                    struct mw_error *error)
-{
-    struct mw_cgroup_reading reading;
-    if (!write_number(group, MW_CGROUP_LIMIT, limit_bytes, error) || !mw_group_read(group, &reading, error))
-        return false;
-    *in_force_bytes = reading.limit_bytes;
-    return true;
-}
-
-bool mw_group_swappiness(const struct mw_group *group, int percent, struct mw_error *error)
-{
-    return write_number(group, MW_CGROUP_SWAPPINESS, (uint64_t)percent, error);
 }
 
 int mw_group_open_procs(const struct mw_group *group, struct mw_error *error)
@@ -172,31 +208,16 @@ static bool remove_one(const char *dir, void *context)
     return rmdir(dir) == 0 || errno == ENOENT;
 }
 
-static uint64_t monotonic_ns(void)
+unsigned mw_group_signal(const struct mw_group *group, int signal)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    struct signalling signalling = {.signal = signal};
+    mw_group_walk(group->cgroup.dir, signal_members, &signalling);
+    return signalling.count;
 }
 
-bool mw_group_remove(const struct mw_group *group, unsigned *left_behind, struct mw_error *error)
+bool mw_group_remove(const struct mw_group *group, struct mw_error *error)
 {
-    struct signalling term = {.signal = SIGTERM};
-    uint64_t start_ns = monotonic_ns();
-    *left_behind = 0;
     if (mw_group_walk(group->cgroup.dir, remove_one, NULL))
         return true;
-    mw_group_walk(group->cgroup.dir, signal_members, &term);
-    *left_behind = term.count;
-    for (;;) {
-        if (mw_group_walk(group->cgroup.dir, remove_one, NULL))
-            return true;
-        int errno_value = errno;
-        uint64_t waited_ns = monotonic_ns() - start_ns;
-        if (waited_ns > REMOVE_NS)
-            return mw_error_set(error, errno_value, "cannot remove the cgroup %s", group->cgroup.dir);
-        if (waited_ns > POLITE_NS)
-            mw_group_walk(group->cgroup.dir, signal_members, &(struct signalling){.signal = SIGKILL});
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
+    return mw_error_set(error, errno, "cannot remove the cgroup %s", group->cgroup.dir);
 }

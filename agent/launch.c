@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,7 +15,14 @@ struct report {
     int errno_value;
 };
 
-_Noreturn static void become_program(const struct mw_launch *launch, int procs_fd, int report_fd)
+/* The kernel sends it when the parent's thread ends; one that had ended before is seen by the changed parent. */
+static void follow_parent(int death_signal, pid_t parent)
+{
+    if (death_signal && prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) == 0 && getppid() != parent)
+        raise(death_signal);
+}
+
+_Noreturn static void become_program(const struct mw_launch *launch, int procs_fd, int report_fd, pid_t parent)
 {
     struct report report = {.step = AT_GROUP};
     if (procs_fd < 0 || write(procs_fd, "0", 1) == 1) {
@@ -22,6 +30,7 @@ _Noreturn static void become_program(const struct mw_launch *launch, int procs_f
         if (launch->ignore_sigchld)
             signal(SIGCHLD, SIG_IGN);
         sigprocmask(SIG_SETMASK, launch->mask, NULL);
+        follow_parent(launch->death_signal, parent);
         execvpe(launch->command[0], launch->command, launch->environment);
     }
     report.errno_value = errno;
@@ -40,13 +49,14 @@ static pid_t fork_into(int directory_fd)
 static pid_t start_child(const struct mw_launch *launch, int report_fd, struct mw_error *error)
 {
     int procs_fd = -1;
+    pid_t parent = getpid();
     if (launch->group && launch->group->cgroup.version == 2) {
         int directory_fd = mw_group_open_directory(launch->group, error);
         if (directory_fd < 0)
             return -1;
         pid_t pid = fork_into(directory_fd);
         if (pid == 0)
-            become_program(launch, -1, report_fd);
+            become_program(launch, -1, report_fd, parent);
         close(directory_fd);
         if (pid > 0)
             return pid;
@@ -58,7 +68,7 @@ static pid_t start_child(const struct mw_launch *launch, int report_fd, struct m
     }
     pid_t pid = fork();
     if (pid == 0)
-        become_program(launch, procs_fd, report_fd);
+        become_program(launch, procs_fd, report_fd, parent);
     if (pid < 0)
         mw_error_set(error, errno, "cannot start a process");
     if (procs_fd >= 0)

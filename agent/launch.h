@@ -16,6 +16,7 @@ struct mw_launch {
     char *const *environment;
     const sigset_t *mask; /* the program's signal mask */
     bool ignore_sigchld;
+    int death_signal;             /* that it is to have when this process dies; 0: none */
     const struct mw_group *group; /* NULL: none */
 };
 

@@ -87,14 +87,14 @@ static bool is_listed(const char *list, const char *library)
     return false;
 }
 
-char **mw_library_environment(char *const *environment, const char *library, const char *allocator, const char *limit)
+char **mw_library_environment(char *const *environment, const char *library, const char *allocator)
 {
     size_t count = 0;
     size_t kept = 0;
     const char *preloaded = NULL;
     while (environment[count])
         count++;
-    char **copy = calloc(count + 3, sizeof *copy);
+    char **copy = calloc(count + 2, sizeof *copy);
     if (!copy)
         abort();
     for (size_t i = 0; i < count; i++) {
@@ -104,13 +104,9 @@ char **mw_library_environment(char *const *environment, const char *library, con
                 continue;
             library = NULL;
         }
-        if (limit && is_named(environment[i], "MEMWATCH_LIMIT"))
-            continue;
         copy[kept++] = environment[i];
     }
     if (library || allocator)
-        copy[kept++] = variable("LD_PRELOAD", (const char *const[]){library, allocator, preloaded});
-    if (limit)
-        copy[kept] = variable("MEMWATCH_LIMIT", (const char *const[MOST_WORDS]){limit});
+        copy[kept] = variable("LD_PRELOAD", (const char *const[]){library, allocator, preloaded});
     return copy;
 }

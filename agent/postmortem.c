@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "segments.h"
 #include "syscall.h"
 #include "text.h"
@@ -110,7 +111,9 @@ static bool run_tool(const struct mw_postmortem *postmortem, const char *const *
         return false;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, mw_log_fd(), STDOUT_FILENO);
+    if (mw_log_fd() != STDERR_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, mw_log_fd(), STDERR_FILENO);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     posix_spawnattr_setsigmask(&attributes, &postmortem->mask);

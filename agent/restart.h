@@ -10,20 +10,22 @@
 
 enum mw_restart_policy { MW_RESTART_ON_OOM, MW_RESTART_ON_FAILURE, MW_RESTART_ALWAYS, MW_RESTART_NO };
 
-#define MW_RESTART_LONGEST_DELAY_NS (30 * UINT64_C(1000000000))
-#define MW_RESTART_GOOD_RUN_NS      (60 * UINT64_C(1000000000))
-
 struct mw_restart {
     enum mw_restart_policy policy;
     uint64_t first_delay_ns;
-    unsigned limit; /* restarts without a good run between them */
-    unsigned count; /* so far */
+    uint64_t longest_delay_ns; /* where the first one is not longer */
+    unsigned growth;           /* each delay is so many times the one before */
+    unsigned jitter_percent;   /* by which it is made longer or shorter at random */
+    uint64_t good_run_ns;      /* after a run of so long all counts anew */
+    unsigned limit;            /* restarts without a good run between them */
+    unsigned count;            /* so far */
 };
 
 struct mw_restart_ending {
     bool oom_killed;
     bool failed; /* a status other than 0, or a signal */
     uint64_t ran_ns;
+    uint32_t random; /* any number */
 };
 
 struct mw_restart_decision {

@@ -3,87 +3,55 @@
  * memwatch-run: a program in a memory cgroup of its own, watched, started again when the OOM killer took it.
  */
 #include <errno.h>
-#include <stdarg.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "allocator.h"
-#include "group.h"
 #include "group_counts.h"
 #include "launch.h"
 #include "library.h"
+#include "log.h"
+#include "place.h"
 #include "postmortem.h"
 #include "program.h"
-#include "restart.h"
 #include "run_options.h"
-#include "scope.h"
 #include "signals.h"
+#include "supervisor.h"
 #include "syscall.h"
 #include "verdict.h"
 
 enum { EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
-/* One line on standard error, in one write. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-    char line[4096] = "memwatch-run: ";
-    size_t prefix = strlen(line);
-    va_list arguments;
-    va_start(arguments, format);
-    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is not
-    int length = vsnprintf(line + prefix, sizeof line - prefix - 1, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return;
-    size_t used = strlen(line);
-    line[used] = '\n';
-    (void)!write(STDERR_FILENO, line, used + 1);
-}
-
-static const char *size_text(uint64_t bytes, char *buffer, size_t capacity_bytes)
-{
-    struct mw_text text = mw_text_on(buffer, capacity_bytes);
-    mw_text_size(&text, bytes);
-    return buffer;
-}
-
 /* What is the same for every run. */
 struct job {
     const struct mw_run_options *options;
-    uint64_t limit_bytes; /* 0: none */
+    struct mw_placing placing;
     char library[4096];
     bool has_library;
     char allocator[4096];
     bool has_allocator; /* beneath the library, or alone */
-    bool has_asked_systemd;
     struct mw_signals signals;
     struct mw_postmortem postmortem;
+    struct mw_supervisor supervisor;
+    unsigned starts;
 };
 
-/* One start of the program. */
+/* One run of the program. */
 struct run {
-    struct mw_group group;
-    bool has_group;
-    bool has_shared; /* no group of its own, but the one that we are in, to read only */
-    bool has_others; /* are in the shared one */
+    pid_t pid; /* 0: there is none now */
+    struct mw_place place;
+    bool has_others; /* are in the shared group */
     uint64_t start_ns;
-    unsigned restarts; /* before it */
     struct mw_group_counter counter;
     struct mw_group_counts before;
+    unsigned left_behind;
 };
 
-/* A share is of the least limit above us, or of the machine's memory. */
-static uint64_t memory_to_be_had(void)
-{
-    struct mw_cgroup own;
-    struct mw_cgroup_reading reading;
-    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (mw_cgroup_find("", "self", &own) || mw_cgroup_read(&own, NULL, &reading) || !reading.limit_bytes)
-        return machine;
-    return reading.limit_bytes < machine ? reading.limit_bytes : machine;
-}
+/* ---- before the first run ---- */
 
 /* What the preload cannot do there is said, and not tried; the limit holds all the same. What cannot be started is
  * left to exec to tell. */
@@ -99,200 +67,65 @@ static void look_at_program(struct job *job)
     job->has_library = job->has_library && keeps_preload;
     job->has_allocator = job->has_allocator && keeps_preload;
     if (*program.missing) {
-        say("%s needs %s, which is not there", job->options->command[0], program.missing);
+        mw_warn("%s needs %s, which is not there", job->options->command[0], program.missing);
     } else if (program.verdict != MW_PROGRAM_WATCHED) {
         mw_program_text(&text, &program, job->options->command[0]);
-        say("%s: it is not watched%s", sentence, job->limit_bytes ? ", and only a memory cgroup can limit it" : "");
+        mw_warn("%s: it is not watched%s", sentence,
+                job->placing.limits.limit_bytes ? ", and only a memory cgroup can limit it" : "");
     }
 }
 
 static bool prepare_job(struct job *job, const struct mw_run_options *options, struct mw_error *error)
 {
     struct mw_error no_library;
-    *job = (struct job){.options = options, .limit_bytes = mw_amount_bytes(options->limit, memory_to_be_had())};
-    if (options->limit.kind != MW_AMOUNT_NONE && job->limit_bytes < MW_SMALLEST_LIMIT_BYTES)
-        return mw_error_set(error, 0, "--limit: %llu bytes are too few for any program; the least is 1M",
-                            (unsigned long long)job->limit_bytes);
+    *job = (struct job){.options = options,
+                        .supervisor = {.restart = {.policy = options->restart,
+                                                   .first_delay_ns = options->restart_delay_ns,
+                                                   .longest_delay_ns = options->restart_delay_max_ns,
+                                                   .growth = options->restart_growth,
+                                                   .jitter_percent = (unsigned)options->restart_jitter,
+                                                   .good_run_ns = options->restart_reset_ns,
+                                                   .limit = options->start_limit},
+                                       .stop_timeout_ns = options->stop_timeout_ns}};
+    if (!mw_log_open(options->log, options->quiet, error) || !mw_placing_prepare(&job->placing, options, error))
+        return false;
     job->has_allocator = options->allocator != MW_ALLOCATOR_GLIBC;
     if (job->has_allocator && !mw_allocator_find(options->allocator, "", getenv("LD_LIBRARY_PATH"), job->allocator,
                                                  sizeof job->allocator, error))
         return false;
     job->has_library = mw_library_find(job->library, sizeof job->library, &no_library);
     if (!job->has_library)
-        say("the program is not watched: %s", no_library.text);
+        mw_warn("the program is not watched: %s", no_library.text);
     look_at_program(job);
     return true;
 }
 
-/* Makes the group and sets what was asked for; nothing is left of it on failure. */
-static bool prepare_group(const struct job *job, struct mw_group *group, uint64_t *in_force_bytes,
-                          struct mw_error *error)
-{
-    struct mw_error ignored;
-    unsigned left_behind;
-    *in_force_bytes = 0;
-    if (!mw_group_create(group, error))
-        return false;
-    uint64_t limit_bytes = job->limit_bytes;
-    if (group->bound_bytes && (!limit_bytes || group->bound_bytes < limit_bytes))
-        limit_bytes = group->bound_bytes;
-    if (limit_bytes && !mw_group_limit(group, limit_bytes, in_force_bytes, error)) {
-        mw_group_remove(group, &left_behind, &ignored);
-        return false;
-    }
-    if (job->options->swappiness != MW_PERCENT_NONE && !mw_group_swappiness(group, job->options->swappiness, error))
-        say("--swappiness has no effect: %s", error->text);
-    return true;
-}
-
-static bool enter_scope(const struct job *job, struct mw_error *error)
-{
-    struct mw_scope_wish wish = {.manager = MW_SCOPE_USER,
-                                 .command = job->options->command[0],
-                                 .limit_bytes = job->limit_bytes ? job->limit_bytes : MW_SCOPE_NO_LIMIT,
-                                 .high_bytes = MW_SCOPE_NO_LIMIT,
-                                 .swap_bytes = MW_SCOPE_NO_LIMIT};
-    return mw_scope_enter(&wish, error);
-}
-
-/* Has a mode been asked for by name that needs a group? Its name, or NULL. */
-static const char *insisted_mode(const struct job *job)
-{
-    return job->options->mode == MW_MODE_CGROUP ? "cgroup" : job->options->mode == MW_MODE_SYSTEMD ? "systemd" : NULL;
-}
-
-/* Makes the group where the mode wants it; in auto mode in a scope only if it cannot be made without. */
-static bool find_group(struct job *job, struct mw_group *group, uint64_t *in_force_bytes, struct mw_error *error)
-{
-    struct mw_error no_scope;
-    if (job->options->mode == MW_MODE_IN_PROCESS)
-        return mw_error_set(error, 0, "--limit-mode=in-process");
-    if (job->options->mode == MW_MODE_SYSTEMD && !job->has_asked_systemd && !enter_scope(job, error))
-        return false;
-    bool is_made = prepare_group(job, group, in_force_bytes, error);
-    bool asks = !is_made && job->options->mode == MW_MODE_AUTO && job->limit_bytes && !job->has_asked_systemd;
-    job->has_asked_systemd = true;
-    if (!asks || !mw_scope_is_there())
-        return is_made;
-    if (enter_scope(job, &no_scope))
-        return prepare_group(job, group, in_force_bytes, error);
-    say("systemd's user manager cannot help: %s", no_scope.text);
-    return false;
-}
-
-static void say_no_group(const struct job *job, const struct mw_error *error)
-{
-    char wanted[32];
-    if (job->limit_bytes)
-        say("no memory cgroup can be used (%s): the kernel enforces no limit; past %s the program is only asked to "
-            "return memory",
-            error->text, size_text(job->limit_bytes, wanted, sizeof wanted));
-}
+/* ---- a run's begin ---- */
 
 static void start_counting(struct run *run)
 {
-    bool has_any = run->has_group || run->has_shared;
+    bool has_any = run->place.has_group || run->place.has_shared;
+    run->has_others = run->place.has_shared && mw_group_has_others(&run->place.group.cgroup, getpid());
     mw_group_counter_close(&run->counter);
-    mw_group_counter_open(&run->counter, "", has_any ? &run->group.cgroup : NULL);
+    mw_group_counter_open(&run->counter, "", has_any ? &run->place.group.cgroup : NULL);
     mw_group_counter_read(&run->counter, &run->before);
-}
-
-/* In most containers no group can be made, but the one we are in tells of OOM kills as well. */
-static void share_group(struct run *run)
-{
-    struct mw_cgroup_reading reading;
-    run->has_group = false;
-    run->has_shared =
-        mw_cgroup_find("", "self", &run->group.cgroup) == 0 && mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0;
-    run->has_others = run->has_shared && mw_group_has_others(&run->group.cgroup, getpid());
-    start_counting(run);
-}
-
-/* False: what was insisted on cannot be had. */
-static bool begin_run(struct job *job, struct run *run, unsigned restarts, struct mw_error *error)
-{
-    uint64_t in_force_bytes = 0;
-    char wanted[32];
-    char given[32];
-    *run = (struct run){.restarts = restarts};
-    run->has_group = find_group(job, &run->group, &in_force_bytes, error);
-    if (!run->has_group && insisted_mode(job))
-        return false;
-    if (!run->has_group) {
-        say_no_group(job, error);
-        share_group(run);
-        return true;
-    }
-    start_counting(run);
-    if (job->limit_bytes)
-        say("limit %s (%llu bytes) by cgroup v%d %s", size_text(in_force_bytes, given, sizeof given),
-            (unsigned long long)in_force_bytes, run->group.cgroup.version, run->group.cgroup.dir);
-    if (job->limit_bytes && in_force_bytes + 65536 <= job->limit_bytes)
-        say("the limit asked for was %s; the groups above allow no more",
-            size_text(job->limit_bytes, wanted, sizeof wanted));
-    return true;
 }
 
 static pid_t start_program(struct job *job, struct run *run, enum mw_launch_failure *failure, struct mw_error *error)
 {
-    char limit[32];
-    snprintf(limit, sizeof limit, "%llu", (unsigned long long)job->limit_bytes);
+    start_counting(run);
+    mw_place_tell_program(&job->placing, &run->place);
     struct mw_launch launch = {
         .command = job->options->command,
         .environment = mw_library_environment(environ, job->has_library ? job->library : NULL,
-                                              job->has_allocator ? job->allocator : NULL,
-                                              job->limit_bytes && !run->has_group ? limit : NULL),
+                                              job->has_allocator ? job->allocator : NULL),
         .mask = &job->signals.before,
         .ignore_sigchld = job->signals.ignored_sigchld,
-        .group = run->has_group ? &run->group : NULL,
+        .death_signal = job->options->pdeathsig,
+        .group = run->place.has_group ? &run->place.group : NULL,
     };
     run->start_ns = mw_clock_ns(CLOCK_MONOTONIC);
     return mw_launch(&launch, failure, error);
-}
-
-static struct mw_verdict_facts gather_facts(const struct job *job, struct run *run, pid_t pid, struct mw_ending ending)
-{
-    struct mw_cgroup_reading reading;
-    struct mw_group_counts after;
-    struct mw_verdict_facts facts = {
-        .program = job->options->command[0],
-        .pid = (int)pid,
-        .wait_status = ending.wait_status,
-        .before_exec = ending.before_exec,
-        .ran_ns = mw_clock_ns(CLOCK_MONOTONIC) - run->start_ns,
-        .restarts = run->restarts,
-    };
-    mw_group_counter_read(&run->counter, &after);
-    mw_group_counts_since(&run->before, &after, &facts.happened);
-    if ((run->has_group || run->has_shared) && mw_cgroup_read(&run->group.cgroup, NULL, &reading) == 0) {
-        const struct mw_level_counts *own = &facts.happened.levels[0];
-        facts.has_group = true;
-        facts.cgroup = run->group.cgroup;
-        facts.is_shared = run->has_shared;
-        facts.has_others = run->has_others;
-        facts.limit_bytes = reading.limit_bytes;
-        facts.peak_bytes = reading.peak_bytes;
-        facts.working_set_bytes = reading.working_set_bytes;
-        facts.swap_limit_bytes = mw_cgroup_is_unlimited(own->swap_limit_bytes) ? 0 : own->swap_limit_bytes;
-        facts.swap_peak_bytes = own->swap_peak_bytes == MW_COUNT_UNKNOWN ? 0 : own->swap_peak_bytes;
-    }
-    return facts;
-}
-
-static void end_run(struct run *run)
-{
-    struct mw_error error;
-    unsigned left_behind;
-    mw_group_counter_close(&run->counter);
-    if (!run->has_group)
-        return;
-    bool removed = mw_group_remove(&run->group, &left_behind, &error);
-    mw_signals_reap();
-    if (left_behind)
-        say("%u process%s that it left behind %s ended", left_behind, left_behind > 1 ? "es" : "",
-            left_behind > 1 ? "were" : "was");
-    if (!removed)
-        say("%s", error.text);
 }
 
 static int failure_status(enum mw_launch_failure failure)
@@ -302,79 +135,227 @@ static int failure_status(enum mw_launch_failure failure)
                                                  : EXIT_OWN_FAILURE;
 }
 
-/* Says how it ended, and who held the memory; and decides what is next. */
-static struct mw_restart_decision conclude(struct job *job, struct mw_restart *restart,
-                                           const struct mw_verdict_facts *facts)
+static void write_pidfile(const struct job *job, pid_t pid)
+{
+    char line[32];
+    if (!*job->options->pidfile)
+        return;
+    int length = snprintf(line, sizeof line, "%d\n", (int)pid);
+    int fd = open(job->options->pidfile, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 || write(fd, line, (size_t)length) != length)
+        mw_warn("--pidfile: cannot write %s: %s", job->options->pidfile, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+/* The event that has come of it. */
+static struct mw_supervisor_event begin_run(struct job *job, struct run *run)
+{
+    struct mw_error error;
+    struct mw_error why;
+    enum mw_launch_failure failure = MW_LAUNCH_OWN;
+    *run = (struct run){0};
+    pid_t pid = -1;
+    if (mw_place_make(&job->placing, &run->place, &error)) {
+        pid = start_program(job, run, &failure, &error);
+        if (pid < 0 && failure == MW_LAUNCH_NOT_ENTERED) {
+            why = error;
+            if (mw_place_make_other(&job->placing, &run->place, &why, &error))
+                pid = start_program(job, run, &failure, &error);
+        }
+    }
+    if (pid < 0) {
+        mw_group_counter_close(&run->counter);
+        if (run->place.has_group)
+            mw_group_remove(&run->place.group, &why);
+        mw_warn("%s", error.text);
+        return (struct mw_supervisor_event){.kind = MW_EVENT_FAILED, .exit_status = failure_status(failure)};
+    }
+    job->starts++;
+    run->pid = pid;
+    write_pidfile(job, pid);
+    return (struct mw_supervisor_event){.kind = MW_EVENT_STARTED};
+}
+
+/* ---- a run's end ---- */
+
+static struct mw_verdict_facts gather_facts(const struct job *job, struct run *run, struct mw_ending ending)
+{
+    struct mw_cgroup_reading reading;
+    struct mw_group_counts after;
+    const struct mw_cgroup *cgroup = &run->place.group.cgroup;
+    struct mw_verdict_facts facts = {
+        .program = job->options->command[0],
+        .pid = (int)run->pid,
+        .wait_status = ending.wait_status,
+        .before_exec = ending.before_exec,
+        .ran_ns = mw_clock_ns(CLOCK_MONOTONIC) - run->start_ns,
+        .restarts = job->starts - 1,
+    };
+    mw_group_counter_read(&run->counter, &after);
+    mw_group_counts_since(&run->before, &after, &facts.happened);
+    if ((run->place.has_group || run->place.has_shared) && mw_cgroup_read(cgroup, NULL, &reading) == 0) {
+        const struct mw_level_counts *own = &facts.happened.levels[0];
+        facts.has_group = true;
+        facts.cgroup = *cgroup;
+        facts.is_shared = run->place.has_shared;
+        facts.has_others = run->has_others;
+        facts.limit_bytes = reading.limit_bytes;
+        facts.peak_bytes = reading.peak_bytes;
+        facts.working_set_bytes = reading.working_set_bytes;
+        facts.swap_limit_bytes = mw_cgroup_is_unlimited(own->swap_limit_bytes) ? 0 : own->swap_limit_bytes;
+        facts.swap_peak_bytes = own->swap_peak_bytes == MW_COUNT_UNKNOWN ? 0 : own->swap_peak_bytes;
+    }
+    mw_group_counter_close(&run->counter);
+    return facts;
+}
+
+static struct mw_restart_ending ending_of(const struct mw_verdict_facts *facts, enum mw_cause cause)
+{
+    uint32_t random = 0;
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
+    return (struct mw_restart_ending){
+        .oom_killed = mw_cause_is_oom(cause) || (cause == MW_CAUSE_KILLED_OR_OOM && facts->has_group),
+        .failed = facts->wait_status != 0,
+        .ran_ns = facts->ran_ns,
+        .random = random,
+    };
+}
+
+/* How it ended and what is next, and who held the memory. */
+static void tell(const struct job *job, const struct mw_verdict_facts *facts, enum mw_cause cause)
 {
     char sentence[2048];
     char delay[32];
     struct mw_text text = MW_TEXT(sentence);
     struct mw_text delay_text = MW_TEXT(delay);
-    enum mw_cause cause = mw_verdict(facts).cause;
+    const struct mw_supervisor *supervisor = &job->supervisor;
+    bool is_asked_for = supervisor->is_stopping || (cause == MW_CAUSE_EXITED && facts->wait_status == 0);
+    void (*put)(const char *format, ...) = is_asked_for ? mw_say : mw_warn;
     mw_verdict_text(&text, facts);
-    struct mw_restart_decision decision = {.what = MW_RESTART_END};
-    if (!job->signals.stop_asked)
-        decision = mw_restart_step(
-            restart, (struct mw_restart_ending){
-                         .oom_killed = mw_cause_is_oom(cause) || (cause == MW_CAUSE_KILLED_OR_OOM && facts->has_group),
-                         .failed = facts->wait_status != 0,
-                         .ran_ns = facts->ran_ns,
-                     });
-    mw_text_duration(&delay_text, decision.delay_ns);
-    switch (decision.what) {
+    mw_text_duration(&delay_text, supervisor->next.delay_ns);
+    if (job->options->report == MW_REPORT_JSON) {
+        char object[4096];
+        struct mw_text json = MW_TEXT(object);
+        mw_verdict_json(&json, facts);
+        mw_log_line(object);
+        if (supervisor->next.what == MW_RESTART_END)
+            put = NULL;
+    }
+    switch (supervisor->next.what) {
     case MW_RESTART_END:
-        say("%s", sentence);
+        if (put)
+            put("%s", sentence);
         break;
     case MW_RESTART_GIVE_UP:
-        say("%s; not started again: %u restarts within a minute of running are the limit", sentence, restart->limit);
+        put("%s; not started again: %u restarts without a good run between them are the limit", sentence,
+            supervisor->restart.limit);
         break;
     case MW_RESTART_AGAIN:
-        say("%s; restart %u of at most %u in %s", sentence, restart->count, restart->limit, delay);
+        put("%s; restart %u of at most %u in %s", sentence, supervisor->restart.count, supervisor->restart.limit,
+            delay);
         break;
     }
     /* Not of a program that was asked to stop: that is no death to be explained. */
-    bool is_told = mw_verdict(facts).oom_kills || (cause != MW_CAUSE_EXITED && !job->signals.stop_asked);
-    if (is_told)
+    if (mw_verdict(facts).oom_kills || (cause != MW_CAUSE_EXITED && !supervisor->is_stopping))
         mw_postmortem_tell(&job->postmortem, facts->pid, sentence);
-    return decision;
+}
+
+/* The event that has come of it. */
+static struct mw_supervisor_event clear(struct job *job, struct run *run)
+{
+    struct mw_error error;
+    if (run->place.has_group && !mw_group_remove(&run->place.group, &error))
+        return (struct mw_supervisor_event){.kind = MW_EVENT_NOT_CLEARED};
+    if (run->left_behind)
+        mw_say("%u process%s that it left behind %s ended", run->left_behind, run->left_behind > 1 ? "es" : "",
+               run->left_behind > 1 ? "were" : "was");
+    mw_postmortem_sweep(&job->postmortem);
+    return (struct mw_supervisor_event){.kind = MW_EVENT_CLEARED};
+}
+
+static void signal_all(struct run *run, int signal)
+{
+    unsigned count = 0;
+    if (run->place.has_group)
+        count = mw_group_signal(&run->place.group, signal);
+    else if (run->pid)
+        kill(run->pid, signal);
+    if (!run->pid && !run->left_behind)
+        run->left_behind = count;
+}
+
+/* ---- all runs ---- */
+
+static struct mw_supervisor_event next_event(struct job *job, struct run *run, uint64_t wake_ns,
+                                             struct mw_ending *ending)
+{
+    struct mw_supervisor_event event = {.kind = mw_signals_next(&job->signals, run->pid, wake_ns, ending)};
+    if (event.kind == MW_EVENT_SIGNAL) {
+        event.signal = job->signals.last.si_signo;
+        event.is_from_terminal = mw_signals_from_terminal(&job->signals);
+        event.is_from_program = run->pid && job->signals.last.si_pid == run->pid;
+    }
+    return event;
+}
+
+/* Carries out what is to be done. True: a new event has come of it at once. */
+static bool carry_out(struct job *job, struct run *run, const struct mw_supervisor_orders *orders,
+                      struct mw_supervisor_event *event)
+{
+    char time[32];
+    struct mw_text time_text = MW_TEXT(time);
+    if (orders->pass_on)
+        mw_signals_pass_on(&job->signals, run->pid);
+    if (orders->suspend)
+        raise(SIGSTOP);
+    if (orders->is_overdue) {
+        mw_text_duration(&time_text, job->supervisor.stop_timeout_ns);
+        mw_warn("%s (pid %d) has not ended within %s of being asked to: it is killed", job->options->command[0],
+                (int)run->pid, time);
+    }
+    if (orders->signal_all)
+        signal_all(run, orders->signal_all);
+    if (orders->give_up)
+        mw_warn("%s cannot be removed: what is left in it does not end", run->place.group.cgroup.dir);
+    if (orders->clear)
+        *event = clear(job, run);
+    if (orders->start)
+        *event = begin_run(job, run);
+    return orders->clear || orders->start;
 }
 
 /* Runs the program until it is not to be started again. Returns the exit status. */
 static int supervise(struct job *job)
 {
-    struct mw_restart restart = {.policy = job->options->restart,
-                                 .first_delay_ns = job->options->restart_delay_ns,
-                                 .limit = job->options->start_limit};
-    for (unsigned restarts = 0;; restarts++) {
-        struct run run;
-        struct mw_error error;
-        enum mw_launch_failure failure;
-        if (!begin_run(job, &run, restarts, &error)) {
-            say("--limit-mode=%s cannot be had: %s", insisted_mode(job), error.text);
-            return EXIT_OWN_FAILURE;
+    struct run run = {0};
+    struct mw_supervisor_event event = {.kind = MW_EVENT_BEGIN};
+    struct mw_ending ending = {0};
+    for (;;) {
+        struct mw_verdict_facts facts;
+        enum mw_cause cause = MW_CAUSE_EXITED;
+        bool has_ended = event.kind == MW_EVENT_ENDED;
+        if (has_ended) {
+            facts = gather_facts(job, &run, ending);
+            cause = mw_verdict(&facts).cause;
+            event.exit_status = mw_verdict_exit_status(ending.wait_status);
+            event.ending = ending_of(&facts, cause);
+            run.pid = 0;
         }
-        pid_t pid = start_program(job, &run, &failure, &error);
-        if (pid < 0 && failure == MW_LAUNCH_NOT_ENTERED && !insisted_mode(job)) {
-            say_no_group(job, &error);
-            end_run(&run);
-            share_group(&run);
-            pid = start_program(job, &run, &failure, &error);
-        }
-        if (pid < 0) {
-            end_run(&run);
-            say("%s", error.text);
-            return failure_status(failure);
-        }
-        struct mw_ending ending = mw_signals_wait(&job->signals, pid);
-        struct mw_verdict_facts facts = gather_facts(job, &run, pid, ending);
-        struct mw_restart_decision next = conclude(job, &restart, &facts);
-        end_run(&run);
-        mw_postmortem_sweep(&job->postmortem);
-        if (next.what == MW_RESTART_AGAIN)
-            mw_signals_sleep(&job->signals, next.delay_ns);
-        if (next.what != MW_RESTART_AGAIN || job->signals.stop_asked)
-            return mw_verdict_exit_status(ending.wait_status);
+        struct mw_supervisor_orders orders = mw_supervisor_step(&job->supervisor, &event, mw_clock_ns(CLOCK_MONOTONIC));
+        if (has_ended)
+            tell(job, &facts, cause);
+        if (orders.end)
+            return job->supervisor.exit_status;
+        if (!carry_out(job, &run, &orders, &event))
+            event = next_event(job, &run, orders.wake_ns, &ending);
     }
+}
+
+static int fail(const struct mw_error *error)
+{
+    mw_warn("%s", error->text);
+    return EXIT_OWN_FAILURE;
 }
 
 int main(int argc, char **argv)
@@ -382,27 +363,22 @@ int main(int argc, char **argv)
     struct mw_run_options options;
     struct mw_error error;
     struct job job;
-    if (!mw_run_options_parse(&options, argc, argv, &error)) {
-        say("%s", error.text);
-        return EXIT_OWN_FAILURE;
-    }
-    if (options.action == MW_RUN_HELP) {
+    if (!mw_run_options_parse(&options, argc, argv, &error))
+        return fail(&error);
+    if (options.help) {
         mw_run_options_help();
         return 0;
     }
-    if (options.action == MW_RUN_VERSION) {
+    if (options.version) {
         puts("memwatch-run " MEMWATCH_VERSION);
         return 0;
     }
-    if (!prepare_job(&job, &options, &error)) {
-        say("%s", error.text);
-        return EXIT_OWN_FAILURE;
-    }
-    if (!mw_postmortem_prepare(&job.postmortem, options.keep, &error)) {
-        say("%s", error.text);
-        return EXIT_OWN_FAILURE;
-    }
+    if (!prepare_job(&job, &options, &error) || !mw_postmortem_prepare(&job.postmortem, options.keep, &error))
+        return fail(&error);
     mw_signals_start(&job.signals);
     job.postmortem.mask = job.signals.before;
-    return supervise(&job);
+    int status = supervise(&job);
+    if (*options.pidfile)
+        unlink(options.pidfile);
+    return status;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,8 +56,36 @@ static int parse_duration(const char *value, uint64_t *out)
     return mw_duration_parse(value, out);
 }
 
-static int parse_directory(const char *value, const char **out)
+static int parse_factor(const char *value, unsigned *out)
 {
+    unsigned number;
+    int error = parse_number(value, 100, &number);
+    if (!error && !number)
+        error = -ERANGE;
+    if (!error)
+        *out = number;
+    return error;
+}
+
+static int parse_room(const char *value, struct mw_amount *out)
+{
+    struct mw_amount room = {.kind = MW_AMOUNT_BYTES};
+    if (strcmp(value, "any") == 0) {
+        *out = (struct mw_amount){0};
+        return 0;
+    }
+    int error = mw_size_parse(value, &room.bytes);
+    if (!error && room.bytes > INT64_MAX)
+        error = -ERANGE;
+    if (!error)
+        *out = room;
+    return error;
+}
+
+static int parse_path(const char *value, const char **out)
+{
+    if (!*value)
+        return -EINVAL;
     *out = value;
     return 0;
 }
@@ -84,10 +113,20 @@ static int parse_policy(const char *value, enum mw_restart_policy *out)
            [MW_RESTART_ALWAYS] = "always", [MW_RESTART_NO] = "no");
 }
 
+static int parse_flag(const char *value, bool *out)
+{
+    CHOOSE(bool, [false] = "no", [true] = "yes");
+}
+
 static int parse_mode(const char *value, enum mw_limit_mode *out)
 {
     CHOOSE(enum mw_limit_mode, [MW_MODE_AUTO] = "auto", [MW_MODE_CGROUP] = "cgroup", [MW_MODE_SYSTEMD] = "systemd",
            [MW_MODE_IN_PROCESS] = "in-process");
+}
+
+static int parse_report(const char *value, enum mw_report_format *out)
+{
+    CHOOSE(enum mw_report_format, [MW_REPORT_TEXT] = "text", [MW_REPORT_JSON] = "json");
 }
 
 static int parse_allocator(const char *value, enum mw_allocator *out)
@@ -95,14 +134,34 @@ static int parse_allocator(const char *value, enum mw_allocator *out)
     return mw_allocator_parse(value, out);
 }
 
+/* A name as kill(1) knows it, with or without SIG in front, or a number. */
+static int parse_signal(const char *value, int *out)
+{
+    unsigned number;
+    bool has_prefix = strncmp(value, "SIG", 3) == 0;
+    if (parse_number(value, (unsigned)SIGRTMAX, &number) == 0 && number) {
+        *out = (int)number;
+        return 0;
+    }
+    for (int i = 1; i < SIGRTMIN; i++) {
+        const char *known = sigabbrev_np(i);
+        if (known && strcmp(has_prefix ? &value[3] : value, known) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 enum {
-    OPTION_HELP = 'h',
-    OPTION_VERSION = 'V',
     OPTION_FIRST = 256,
     OPTION_BEFORE_TABLE = OPTION_FIRST - 1,
 #define OPTION_NUMBER(name, member, type, fallback, argument, accepted, help) OPTION_##member,
     MW_RUN_OPTIONS(OPTION_NUMBER)
 #undef OPTION_NUMBER
+#define FLAG_NUMBER(name, letter, member, help) FLAG_##member = (letter),
+        MW_RUN_FLAGS(FLAG_NUMBER)
+#undef FLAG_NUMBER
 };
 
 static const struct option long_options[] = {
@@ -110,9 +169,17 @@ static const struct option long_options[] = {
     {name, required_argument, NULL, OPTION_##member},
     MW_RUN_OPTIONS(OPTION_LONG)
 #undef OPTION_LONG
-        {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {0}};
+#define FLAG_LONG(name, letter, member, help) {name, no_argument, NULL, FLAG_##member},
+        MW_RUN_FLAGS(FLAG_LONG)
+#undef FLAG_LONG
+            {0}};
+
+/* "+": the first word that is no option begins the command; ":": messages are ours. */
+static const char short_options[] = {'+', ':',
+#define FLAG_SHORT(name, letter, member, help) letter,
+                                     MW_RUN_FLAGS(FLAG_SHORT)
+#undef FLAG_SHORT
+                                         '\0'};
 
 static bool take_option(struct mw_run_options *options, int option, const char *value, struct mw_error *error)
 {
@@ -124,41 +191,75 @@ static bool take_option(struct mw_run_options *options, int option, const char *
         return mw_error_set(error, 0, "--%s takes %s, not \"%s\"", name, accepted, value);
         MW_RUN_OPTIONS(OPTION_TAKE)
 #undef OPTION_TAKE
+#define FLAG_TAKE(name, letter, member, help)                                                                          \
+    case FLAG_##member:                                                                                                \
+        options->member = true;                                                                                        \
+        return true;
+        MW_RUN_FLAGS(FLAG_TAKE)
+#undef FLAG_TAKE
     default:
         return true;
     }
 }
 
+/* Each is well by itself; together they say nothing. */
+static bool agree(const struct mw_run_options *options, struct mw_error *error)
+{
+    bool has_limit = options->limit.kind != MW_AMOUNT_NONE;
+    bool both_bytes = options->limit.kind == MW_AMOUNT_BYTES && options->high.kind == MW_AMOUNT_BYTES;
+    const struct {
+        bool is_wrong;
+        const char *why;
+    } cases[] = {
+        {!*options->command, "no program is named; usage: memwatch-run [OPTION]... [--] PROGRAM [ARGUMENT]..."},
+        {options->swap.kind != MW_AMOUNT_NONE && !has_limit, "--swap needs a --limit, which it is counted besides"},
+        {options->high.kind != MW_AMOUNT_NONE && !has_limit,
+         "--high needs a --limit besides: alone it may slow a program down without end"},
+        {both_bytes && options->high.bytes >= options->limit.bytes,
+         "--high is to be below --limit: where it is not, the kernel kills before it slows down"},
+        {options->mode == MW_MODE_IN_PROCESS && !has_limit, "--limit-mode=in-process needs a --limit to hold"},
+        {*options->cgroup && options->mode != MW_MODE_AUTO && options->mode != MW_MODE_CGROUP,
+         "--cgroup says where the group is to be made: it takes --limit-mode=cgroup or none"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (cases[i].is_wrong)
+            return mw_error_set(error, 0, "%s", cases[i].why);
+    return true;
+}
+
+/* getopt has left what it stumbled over: the letter of an option that is unknown, of a flag that was given a value, or
+ * none, where the word is an unknown long option. */
+static bool refuse(int letter, const char *word, struct mw_error *error)
+{
+    if (letter > 0 && letter < OPTION_FIRST && strchr(short_options, letter))
+        return mw_error_set(error, 0, "%.*s takes no value", (int)strcspn(word, "="), word);
+    if (letter > 0 && letter < OPTION_FIRST)
+        return mw_error_set(error, 0, "there is no option -%c; see memwatch-run --help", letter);
+    return mw_error_set(error, 0, "there is no option %s; see memwatch-run --help", word);
+}
+
 bool mw_run_options_parse(struct mw_run_options *options, int argc, char **argv, struct mw_error *error)
 {
-    *options = (struct mw_run_options){.swappiness = MW_PERCENT_NONE};
+    *options = (struct mw_run_options){
+        .swappiness = MW_PERCENT_NONE, .stop_timeout_ns = MW_DURATION_NONE, .cgroup = "", .keep = "", .pidfile = ""};
 #define OPTION_DEFAULT(name, member, type, fallback, argument, accepted, help)                                         \
     (void)parse_##type(fallback, &options->member);
     MW_RUN_OPTIONS(OPTION_DEFAULT)
 #undef OPTION_DEFAULT
     optind = 0; /* glibc: begin anew */
-    for (;;) {
-        /* "+": the first word that is no option begins the command; ":": messages are ours. */
-        int option = getopt_long(argc, argv, "+:hV", long_options, NULL);
+    while (!options->help && !options->version) {
+        int option = getopt_long(argc, argv, short_options, long_options, NULL);
         if (option == -1)
             break;
-        if (option == OPTION_HELP || option == OPTION_VERSION) {
-            options->action = option == OPTION_HELP ? MW_RUN_HELP : MW_RUN_VERSION;
-            return true;
-        }
         if (option == ':')
             return mw_error_set(error, 0, "%s needs a value; see memwatch-run --help", argv[optind - 1]);
         if (option == '?')
-            return mw_error_set(error, 0, "there is no option %s; see memwatch-run --help",
-                                optopt && optopt < OPTION_FIRST ? (char[]){'-', (char)optopt, 0} : argv[optind - 1]);
+            return refuse(optopt, argv[optind - 1], error);
         if (!take_option(options, option, optarg, error))
             return false;
     }
     options->command = argv + optind;
-    if (!*options->command)
-        return mw_error_set(error, 0,
-                            "no program is named; usage: memwatch-run [OPTION]... [--] PROGRAM [ARGUMENT]...");
-    return true;
+    return options->help || options->version || agree(options, error);
 }
 
 void mw_run_options_help(void)
@@ -170,9 +271,10 @@ void mw_run_options_help(void)
            fallback, *(fallback) ? ")" : "", accepted);
     MW_RUN_OPTIONS(OPTION_HELP_LINE)
 #undef OPTION_HELP_LINE
-    puts(
-        "  -h, --help\n        print this and end\n"
-        "  -V, --version\n        print the version and end\n\n"
-        "Every signal is passed on to PROGRAM. The exit status is PROGRAM's own; 128 + n when signal n killed it; 125\n"
-        "when memwatch-run itself fails, 126 when PROGRAM cannot be executed, 127 when it is not found.");
+#define FLAG_HELP_LINE(name, letter, member, help) printf("  -%c, --%s\n        %s\n", letter, name, help);
+    MW_RUN_FLAGS(FLAG_HELP_LINE)
+#undef FLAG_HELP_LINE
+    puts("\nEvery signal is passed on to PROGRAM. The exit status is PROGRAM's own; 128 + n when signal n killed it; "
+         "125\n"
+         "when memwatch-run itself fails, 126 when PROGRAM cannot be executed, 127 when it is not found.");
 }

@@ -63,6 +63,13 @@ static void statistics(void)
     MEMWATCH_ALLOCATOR_FIGURES(FIGURE_ROW)
 }
 
+static void flag_row(char letter, const char *name, const char *help)
+{
+    char both[64];
+    snprintf(both, sizeof both, "`-%c`, `--%s`", letter, name);
+    ROW(both, "", "", help);
+}
+
 static void options(void)
 {
     puts("# Options\n\n"
@@ -84,6 +91,8 @@ static void options(void)
 #define RUN_ROW(name, member, type, fallback, argument, accepted, help)                                                \
     ROW("`--" name "=" argument "`", *(fallback) ? "`" fallback "`" : "", accepted, help);
     MW_RUN_OPTIONS(RUN_ROW)
+#define FLAG_ROW(name, letter, member, help) flag_row(letter, name, help);
+    MW_RUN_FLAGS(FLAG_ROW)
 }
 
 /* One term of a manual page, in bold and italic, and its explanation. */
@@ -102,6 +111,13 @@ static void term(const char *bold, const char *italic, const char *help, const c
     roff_line(line);
 }
 
+static void flag_term(char letter, const char *name, const char *help)
+{
+    char both[64];
+    snprintf(both, sizeof both, "-%c, --%s", letter, name);
+    term(both, "", help, "", "");
+}
+
 /* Words in capitals are for the reader to put in; the rest is as it stands. */
 static void command(const char *name, const char *arguments, const char *help)
 {
@@ -118,6 +134,8 @@ static void list(const char *name)
 #define RUN_TERM(name, member, type, fallback, argument, accepted, help)                                               \
     term("--" name "=", argument, help, accepted, fallback);
         MW_RUN_OPTIONS(RUN_TERM)
+#define FLAG_TERM(name, letter, member, help) flag_term(letter, name, help);
+        MW_RUN_FLAGS(FLAG_TERM)
     } else if (strcmp(name, "options") == 0) {
 #define OPTION_TERM(NAME, member, type, fallback, accepted, help) term("MEMWATCH_" #NAME, "", help, accepted, fallback);
         MW_OPTIONS(OPTION_TERM)

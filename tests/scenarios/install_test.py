@@ -56,7 +56,7 @@ class Install(Scenario):
             for section in ("SYNOPSIS", "DESCRIPTION", "ENVIRONMENT", "EXAMPLES", "SEE ALSO"):
                 self.assertIn(f"\n{section}\n", text[name])
         for name, header, pattern, written in (
-                ("memwatch-run.1", "agent/run_options.h", r'X\("([a-z-]+)"', "\n +--{}="),
+                ("memwatch-run.1", "agent/run_options.h", r'X\("([a-z-]+)"', r"\n +(-\w, )?--{}(=|\n)"),
                 ("memwatch.1", "agent/commands.h", r"X\((\w+), +\"", "\n +memwatch {} "),
                 ("memwatch.7", "common/options.h", r"X\(([A-Z_]+), +\w+, +\w+, +\"", "\n +MEMWATCH_{}\n"),
                 ("memwatch.7", "include/memwatch_statistics.h", r"X\(\w+, +(\w+), +(?:gauge|counter),", "\n +{}[ \n]")):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """memwatch-run with real cgroups, real kills and real signals."""
 
+import json
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -187,6 +190,150 @@ class Passing(Launcher):
         self.assertEqual(result.stdout.decode(), f"{LIBRARY}:libc.so.6\n")
 
 
+class Supervising(Launcher):
+    """How it is told to stop, to start again, to speak, and where it writes."""
+
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="memwatch-test-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def deaf(self, *options):
+        """A program that does not heed SIGTERM, and a child of its that does not either."""
+        process = start_launcher(*options, "sh", "-c", "trap '' TERM; sleep 1000 & echo ready; wait")
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        return process
+
+    @unittest.skipUnless(GROUPS, "no memory cgroup can be made here; ./dev test-vm runs this kind of test in a VM")
+    def test_one_that_does_not_stop_in_time_is_killed_with_all_its_own(self):
+        with self.deaf("--stop-timeout", "100ms") as process:
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 137)
+        self.assertRegex(errors, rb"sh \(pid \d+\) has not ended within 100 ms of being asked to: it is killed\n")
+        self.assertIn(b"was killed by signal 9 (SIGKILL), not by the OOM killer", errors)
+
+    def test_the_pidfile_names_the_program_while_it_runs(self):
+        pidfile = self.directory / "pid"
+        result = launch("--pidfile", str(pidfile), "sh", "-c", f"cat {pidfile}; echo $$")
+        written, own = result.stdout.split()
+        self.assertEqual(written, own)
+        self.assertFalse(pidfile.exists())
+
+    def test_its_lines_go_where_they_are_told_to(self):
+        log = self.directory / "log"
+        log.write_text("before\n")
+        result = launch("--log", str(log), "sh", "-c", "echo error >&2; exit 3", options={"output": "none"})
+        self.assertEqual((result.returncode, result.stderr), (3, b"error\n"))
+        self.assertRegex(log.read_text(), r"\Abefore\nmemwatch-run: sh \(pid \d+\) exited with status 3 [^\n]*\n\Z")
+        result = launch("--log", "/nowhere/log", "true")
+        self.assertEqual((result.returncode, result.stderr),
+                         (125, b"memwatch-run: --log: cannot open /nowhere/log: No such file or directory\n"))
+
+    def test_quiet_is_quiet_unless_something_went_wrong(self):
+        self.assertEqual(launch("--quiet", "true", options={"output": "none"}).stderr, b"")
+        self.assertIn(b"exited with status 3", launch("-q", "sh", "-c", "exit 3").stderr)
+
+    def test_the_report_as_json_is_one_line(self):
+        result = launch("--quiet", "--report", "json", "sh", "-c", "exit 3", options={"output": "none"})
+        report = json.loads(result.stderr)
+        self.assertEqual((report["Program"], report["Cause"], report["ExitStatus"], report["Restarts"]), ("sh", "exited", 3, 0))
+
+    def test_a_program_may_be_made_to_end_with_its_launcher(self):
+        with start_launcher("--pdeathsig", "TERM", "sh", "-c", "trap 'echo ended; exit' TERM; echo ready; "
+                            "while :; do sleep 0.01; done") as process:
+            self.assertEqual(process.stdout.readline(), b"ready\n")
+            process.kill()
+            self.assertEqual(process.stdout.readline(), b"ended\n")
+            process.wait(30)
+        wait_until(lambda: self.swept(), "what a launcher that was killed has left is removed by the next")
+
+    @staticmethod
+    def swept():
+        launch("true")
+        return left_groups() == []
+
+    @unittest.skipUnless(GROUPS, "no memory cgroup can be made here; ./dev test-vm runs this kind of test in a VM")
+    def test_the_group_is_made_below_the_one_that_is_named(self):
+        directory, _ = memory_group()
+        parent = directory / f"memwatch-test-parent-{os.getpid()}"
+        parent.mkdir()
+        self.addCleanup(parent.rmdir)
+        top = next(place for place in (parent, *parent.parents) if not (place.parent / "cgroup.procs").exists())
+        for name in (str(parent), f"/{parent.relative_to(top)}", str(parent.relative_to(top))):
+            result = launch("--cgroup", name, "--limit", "60M", "cat", "/proc/self/cgroup")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(f"{parent.relative_to(top)}/memwatch-".encode(), result.stdout)
+        result = launch("--cgroup", "/nonsense", "true")
+        self.assertEqual(result.returncode, 125)
+        self.assertRegex(result.stderr, rb"--cgroup cannot be had: /nonsense is no memory cgroup that exists")
+
+    @unittest.skipUnless(GROUPS and memory_group()[1] == 1, "what v1 has; ./dev test-vm has v2's part of it")
+    def test_what_v1_has_of_the_further_limits(self):
+        result = launch("--limit", "60M", "--swap", "4M", "--high", "50M", "--oom-group", "yes", "sh", "-c",
+                        "d=$(grep :memory: /proc/self/cgroup | cut -d: -f3); cat /sys/fs/cgroup/memory/$d/memory.memsw.limit_in_bytes")
+        if b"--swap has no effect" not in result.stderr:  # swap is accounted
+            self.assertEqual(result.stdout, b"%d\n" % (64 << 20), result.stderr)
+        self.assertIn(b"--high has no effect: cgroup v1", result.stderr)
+        self.assertIn(b"--oom-group has no effect: cgroup v1", result.stderr)
+
+
+class Terminal(Launcher):
+    """Job control, in a real shell on a real terminal."""
+
+    def setUp(self):
+        self.shell, self.terminal = pty.fork()
+        if self.shell == 0:
+            os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"], {"PATH": os.environ["PATH"], "PS1": "$ ", "TERM": "dumb"})
+        self.addCleanup(self.leave)
+        self.seen = b""
+        self.expect(rb"\$ ")
+
+    def leave(self):
+        os.close(self.terminal)
+        os.kill(self.shell, signal.SIGKILL)
+        os.waitpid(self.shell, 0)
+
+    def type(self, text):
+        os.write(self.terminal, text.encode())
+
+    def expect(self, pattern):
+        def found():
+            if select.select([self.terminal], [], [], 0)[0]:
+                self.seen += os.read(self.terminal, 65536)
+            return re.search(pattern, self.seen)
+        match = wait_until(found, lambda: f"{pattern} in {self.seen}")
+        self.seen = self.seen[match.end():]
+        return match
+
+    def run_script(self, script):
+        self.type(f"{LAUNCHER} /bin/bash -c '{script}'\n")
+
+    def test_ctrl_c_reaches_the_program_once(self):
+        self.run_script('n=0; trap "n=\\$((n+1)); echo got \\$n" INT; echo rea""dy; while [ $n -lt 2 ]; do sleep 0.01; done; sleep 0.3; echo in all $n')
+        self.expect(rb"ready\r\n")
+        self.type("\x03")
+        self.expect(rb"got 1\r\n")
+        self.type("\x03")
+        self.expect(rb"got 2\r\n")
+        self.expect(rb"in all 2\r\n")
+
+    def test_ctrl_z_suspends_both_and_fg_goes_on(self):
+        self.run_script('echo rea""dy; while :; do sleep 0.01; done')
+        self.expect(rb"ready\r\n")
+        for _ in range(3):
+            self.type("\x1a")
+            self.expect(rb"Stopped")
+            self.expect(rb"\$ ")
+            self.type("jobs -l; echo shell li''ves\n")
+            self.expect(rb"shell lives\r\n")
+            self.expect(rb"\$ ")
+            self.type("fg\n")
+            self.expect(rb"memwatch-run[^\n]*\n")
+        self.type("\x03")
+        self.expect(rb"was killed by signal 2 \(SIGINT\)")
+        self.expect(rb"\$ ")
+
+
 class Allocator(Launcher):
     LIBRARIES = {"jemalloc": r"\S+/libjemalloc\.so\.2", "tcmalloc": r"\S+/libtcmalloc_minimal\.so\.4",
                  "mimalloc": r"\S+/libmimalloc\.so\.2"}
@@ -295,10 +442,11 @@ class WithoutGroup(Launcher):
                    extra_groups=[], cwd="/", **keywords)
 
     def test_the_limit_inside_the_process_holds_alone_and_the_status_is_unchanged(self):
-        result = self.launch("--limit", "60M", "sh", "-c", "echo $MEMWATCH_LIMIT; exit 5")
-        self.assertEqual((result.returncode, result.stdout), (5, b"62914560\n"))
+        result = self.launch("--limit", "60M", "sh", "-c", "echo $MEMWATCH_LIMIT $MEMWATCH_HARD_LIMIT; exit 5")
+        self.assertEqual((result.returncode, result.stdout), (5, b"56623104 62914560\n"))
         self.assertRegex(result.stderr, rb"\Amemwatch-run: no memory cgroup can be used \(.*Permission denied\): the kernel "
-                                        rb"enforces no limit; past 60 MiB the program is only asked to return memory\n")
+                                        rb"enforces no limit; past 60 MiB the program's allocations fail, as far as it is "
+                                        rb"watched\n")
         self.assertRegex(result.stderr, rb"sh \(pid \d+\) exited with status 5 after [^:]*: in the cgroup that it shares: limit "
                                         rb"[^,]+, [^,]+\n\Z")
 

@@ -28,9 +28,9 @@
 static char **volatile copies[64];
 static unsigned copies_made;
 
-static char **make(const char *const *environment, const char *library, const char *allocator, const char *limit)
+static char **make(const char *const *environment, const char *library, const char *allocator)
 {
-    char **copy = mw_library_environment((char *const *)environment, library, allocator, limit);
+    char **copy = mw_library_environment((char *const *)environment, library, allocator);
     assert_true(copies_made < COUNT(copies));
     copies[copies_made++] = copy;
     return copy;
@@ -52,65 +52,31 @@ static unsigned count_named(char *const *environment, const char *name)
     return count;
 }
 
-static void the_library_stands_in_front_and_the_limit_where_there_is_none(void **state)
+static void the_library_stands_in_front(void **state)
 {
     static const struct {
         const char *what;
         const char *environment[MOST];
         const char *library;
-        const char *limit;
         const char *preload; /* NULL: the variable is not to be there */
-        const char *limit_due;
     } cases[] = {
-        {"empty", {NULL}, "/lib/m.so", NULL, "LD_PRELOAD=/lib/m.so", NULL},
-        {"nothing asked", {NULL}, NULL, NULL, NULL, NULL},
-        {"limit alone", {NULL}, NULL, "64M", NULL, "MEMWATCH_LIMIT=64M"},
-        {"both", {NULL}, "/lib/m.so", "64M", "LD_PRELOAD=/lib/m.so", "MEMWATCH_LIMIT=64M"},
-        {"in front", {"LD_PRELOAD=/x.so"}, "/lib/m.so", NULL, "LD_PRELOAD=/lib/m.so:/x.so", NULL},
-        {"in front of two", {"LD_PRELOAD=a.so b.so"}, "/lib/m.so", NULL, "LD_PRELOAD=/lib/m.so:a.so b.so", NULL},
-        {"in front of nothing", {"LD_PRELOAD="}, "/lib/m.so", NULL, "LD_PRELOAD=/lib/m.so", NULL},
-        {"not ours to touch", {"LD_PRELOAD=/x.so"}, NULL, NULL, "LD_PRELOAD=/x.so", NULL},
-        {"a name that only begins so",
-         {"LD_PRELOADED=1", "LD_PRELOA=2"},
-         "/lib/m.so",
-         NULL,
-         "LD_PRELOAD=/lib/m.so",
-         NULL},
-        {"what is asked for beats what is there",
-         {"MEMWATCH_LIMIT=5M"},
-         "/lib/m.so",
-         "64M",
-         "LD_PRELOAD=/lib/m.so",
-         "MEMWATCH_LIMIT=64M"},
-        {"a limit is there", {"MEMWATCH_LIMIT=5M"}, "/lib/m.so", NULL, "LD_PRELOAD=/lib/m.so", "MEMWATCH_LIMIT=5M"},
-        {"listed already",
-         {"LD_PRELOAD=/lib/a.so:/lib/m.so"},
-         "/lib/m.so",
-         NULL,
-         "LD_PRELOAD=/lib/a.so:/lib/m.so",
-         NULL},
-        {"another of that beginning",
-         {"LD_PRELOAD=/lib/m.so.6"},
-         "/lib/m.so",
-         NULL,
-         "LD_PRELOAD=/lib/m.so:/lib/m.so.6",
-         NULL},
-        {"another's limit", {"MEMWATCH_LIMITS=5M", "XMEMWATCH_LIMIT=6M"}, NULL, "64M", NULL, "MEMWATCH_LIMIT=64M"},
-        {"no variable",
-         {"MEMWATCH_LIMIT", "LD_PRELOAD"},
-         "/lib/m.so",
-         "64M",
-         "LD_PRELOAD=/lib/m.so",
-         "MEMWATCH_LIMIT=64M"},
-        {"not UTF-8", {"LD_PRELOAD=\xff"}, "/\xfe.so", NULL, "LD_PRELOAD=/\xfe.so:\xff", NULL},
+        {"empty", {NULL}, "/lib/m.so", "LD_PRELOAD=/lib/m.so"},
+        {"nothing asked", {NULL}, NULL, NULL},
+        {"in front", {"LD_PRELOAD=/x.so"}, "/lib/m.so", "LD_PRELOAD=/lib/m.so:/x.so"},
+        {"in front of two", {"LD_PRELOAD=a.so b.so"}, "/lib/m.so", "LD_PRELOAD=/lib/m.so:a.so b.so"},
+        {"in front of nothing", {"LD_PRELOAD="}, "/lib/m.so", "LD_PRELOAD=/lib/m.so"},
+        {"not ours to touch", {"LD_PRELOAD=/x.so"}, NULL, "LD_PRELOAD=/x.so"},
+        {"a name that only begins so", {"LD_PRELOADED=1", "LD_PRELOA=2"}, "/lib/m.so", "LD_PRELOAD=/lib/m.so"},
+        {"listed already", {"LD_PRELOAD=/lib/a.so:/lib/m.so"}, "/lib/m.so", "LD_PRELOAD=/lib/a.so:/lib/m.so"},
+        {"another of that beginning", {"LD_PRELOAD=/lib/m.so.6"}, "/lib/m.so", "LD_PRELOAD=/lib/m.so:/lib/m.so.6"},
+        {"no variable", {"LD_PRELOAD"}, "/lib/m.so", "LD_PRELOAD=/lib/m.so"},
+        {"not UTF-8", {"LD_PRELOAD=\xff"}, "/\xfe.so", "LD_PRELOAD=/\xfe.so:\xff"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char **copy = make(cases[i].environment, cases[i].library, NULL, cases[i].limit);
+        char **copy = make(cases[i].environment, cases[i].library, NULL);
         CHECK_U64(cases[i].what, count_named(copy, "LD_PRELOAD"), cases[i].preload ? 1 : 0);
-        CHECK_U64(cases[i].what, count_named(copy, "MEMWATCH_LIMIT"), cases[i].limit_due ? 1 : 0);
         CHECK(cases[i].what, !cases[i].preload || holds(copy, cases[i].preload));
-        CHECK(cases[i].what, !cases[i].limit_due || holds(copy, cases[i].limit_due));
     }
 }
 
@@ -136,7 +102,7 @@ static void an_allocator_stands_right_beneath_the_library(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         const char *environment[] = {cases[i].there, NULL};
-        char **copy = make(environment, cases[i].library, "/lib/a.so", NULL);
+        char **copy = make(environment, cases[i].library, "/lib/a.so");
         CHECK_U64(cases[i].what, count_named(copy, "LD_PRELOAD"), 1);
         CHECK_TEXT(cases[i].what, copy[0], cases[i].due);
     }
@@ -148,11 +114,11 @@ static void all_else_is_copied_in_its_order(void **state)
                                               "C=\xff", "D=LD_PRELOAD=1",   NULL};
     static const char *const due[] = {"A=1", "B", "=odd", "", "A=2", "C=\xff", "D=LD_PRELOAD=1"};
     (void)state;
-    char **copy = make(environment, "/lib/m.so", NULL, "64M");
+    char **copy = make(environment, "/lib/m.so", NULL);
     for (size_t i = 0; i < COUNT(due); i++)
         assert_string_equal(copy[i], due[i]);
     assert_int_equal(count_named(copy, "LD_PRELOAD"), 1);
-    assert_null(copy[COUNT(due) + 2]);
+    assert_null(copy[COUNT(due) + 1]);
     assert_string_equal(environment[1], "LD_PRELOAD=/x.so"); /* what was given is as it was */
 }
 
@@ -165,7 +131,7 @@ static void a_long_preload_is_kept_whole(void **state)
     size_t length = strlen(preload);
     memset(preload + length, 'x', sizeof preload - length - 1);
     snprintf(due, sizeof due, "LD_PRELOAD=/lib/m.so:%s", preload + length);
-    assert_true(holds(make(environment, "/lib/m.so", NULL, NULL), due));
+    assert_true(holds(make(environment, "/lib/m.so", NULL), due));
 }
 
 /* ---- where it is ---- */
@@ -277,7 +243,7 @@ static void a_path_that_does_not_fit_is_told(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_library_stands_in_front_and_the_limit_where_there_is_none),
+        cmocka_unit_test(the_library_stands_in_front),
         cmocka_unit_test(an_allocator_stands_right_beneath_the_library),
         cmocka_unit_test(all_else_is_copied_in_its_order),
         cmocka_unit_test(a_long_preload_is_kept_whole),

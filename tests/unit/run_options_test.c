@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run_options.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ static bool parse(const char *const *line, struct mw_run_options *options, size_
     memset(options, 0xa5, sizeof *options);
     *error = (struct mw_error){0};
     bool done = mw_run_options_parse(options, argc, argv, error);
-    if (done && options->action == MW_RUN_PROGRAM)
+    if (done && !options->help && !options->version)
         *before = (size_t)(options->command - argv) - 1;
     return done;
 }
@@ -41,13 +42,28 @@ static void defaults_are_those_of_the_table(void **state)
 {
     struct mw_run_options options = parse_well((words){"app"});
     (void)state;
-    assert_int_equal(options.action, MW_RUN_PROGRAM);
+    assert_false(options.help || options.version || options.quiet);
     assert_int_equal(options.limit.kind, MW_AMOUNT_NONE);
     assert_int_equal(options.mode, MW_MODE_AUTO);
     assert_int_equal(options.swappiness, MW_PERCENT_NONE);
     assert_int_equal(options.restart, MW_RESTART_ON_OOM);
     assert_int_equal(options.restart_delay_ns, 100000000);
     assert_int_equal(options.start_limit, 5);
+    assert_int_equal(options.restart_growth, 2);
+    assert_int_equal(options.restart_jitter, 0);
+    assert_int_equal(options.restart_delay_max_ns, UINT64_C(30000000000));
+    assert_int_equal(options.restart_reset_ns, UINT64_C(60000000000));
+    assert_int_equal(options.stop_timeout_ns, MW_DURATION_NONE);
+    assert_int_equal(options.high.kind, MW_AMOUNT_NONE);
+    assert_int_equal(options.swap.kind, MW_AMOUNT_NONE);
+    assert_false(options.oom_group);
+    assert_int_equal(options.mode, MW_MODE_AUTO);
+    assert_int_equal(options.pdeathsig, 0);
+    assert_int_equal(options.report, MW_REPORT_TEXT);
+    assert_string_equal(options.log, "stderr");
+    assert_string_equal(options.cgroup, "");
+    assert_string_equal(options.pidfile, "");
+    assert_string_equal(options.keep, "");
     assert_int_equal(options.allocator, MW_ALLOCATOR_GLIBC);
 }
 
@@ -129,6 +145,28 @@ static void allocators(void **state)
                   cases[i].allocator);
 }
 
+static void signals(void **state)
+{
+    static const struct {
+        const char *value;
+        int signal;
+    } cases[] = {{"TERM", SIGTERM}, {"SIGTERM", SIGTERM}, {"15", 15},
+                 {"KILL", SIGKILL}, {"SIGUSR1", SIGUSR1}, {"64", 64}};
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        CHECK_I64(cases[i].value, parse_well((words){"--pdeathsig", cases[i].value, "app"}).pdeathsig, cases[i].signal);
+}
+
+static void swap_may_be_nothing_or_any(void **state)
+{
+    (void)state;
+    struct mw_run_options none = parse_well((words){"--limit=5M", "--swap=0", "app"});
+    assert_int_equal(none.swap.kind, MW_AMOUNT_BYTES);
+    assert_int_equal(none.swap.bytes, 0);
+    assert_int_equal(parse_well((words){"--limit=5M", "--swap=1G", "app"}).swap.bytes, 1 << 30);
+    assert_int_equal(parse_well((words){"--swap=any", "app"}).swap.kind, MW_AMOUNT_NONE);
+}
+
 /* The program's own options are the program's. */
 static void the_command_begins_at_the_first_word_that_is_no_option(void **state)
 {
@@ -155,7 +193,7 @@ static void the_command_begins_at_the_first_word_that_is_no_option(void **state)
         struct mw_error error;
         size_t before = SIZE_MAX;
         CHECK(cases[i].line[0], parse(cases[i].line, &options, &before, &error));
-        CHECK_I64(cases[i].line[0], options.action, MW_RUN_PROGRAM);
+        CHECK(cases[i].line[0], !options.help && !options.version);
         CHECK_U64(cases[i].line[0], before, cases[i].before);
         CHECK_TEXT(cases[i].line[0], options.command[0], cases[i].line[cases[i].before]);
     }
@@ -165,12 +203,10 @@ static void help_and_version_need_no_program(void **state)
 {
     static const struct {
         words line;
-        int action;
+        bool help;
     } cases[] = {
-        {{"--help"}, MW_RUN_HELP},           {{"-h"}, MW_RUN_HELP},
-        {{"--version"}, MW_RUN_VERSION},     {{"-V"}, MW_RUN_VERSION},
-        {{"--limit=1M", "-h"}, MW_RUN_HELP}, {{"-hV"}, MW_RUN_HELP},
-        {{"-V", "app"}, MW_RUN_VERSION},
+        {{"--help"}, true},           {{"-h"}, true},  {{"--version"}, false}, {{"-V"}, false},
+        {{"--limit=1M", "-h"}, true}, {{"-hV"}, true}, {{"-V", "app"}, false}, {{"-qh"}, true},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -178,7 +214,7 @@ static void help_and_version_need_no_program(void **state)
         struct mw_error error;
         size_t before;
         CHECK(cases[i].line[0], parse(cases[i].line, &options, &before, &error));
-        CHECK_I64(cases[i].line[0], options.action, cases[i].action);
+        CHECK(cases[i].line[0], options.help == cases[i].help && options.version == !cases[i].help);
     }
 }
 
@@ -231,9 +267,38 @@ static void what_is_wrong_is_named(void **state)
         {{"--allocator=hoard", "app"}, "not \"hoard\""},
         {{"--allocator=jemalloc2", "app"}, "--allocator takes"},
         {{"--allocator=Jemalloc", "app"}, "--allocator takes"},
+        {{"--high=5M", "app"}, "--high needs a --limit"},
+        {{"--high=50%", "app"}, "--high needs a --limit"},
+        {{"--limit=5M", "--high=5M", "app"}, "--high is to be below --limit"},
+        {{"--limit=5M", "--high=512K", "app"}, "--high takes a size of at least 1M"},
+        {{"--swap=0", "app"}, "--swap needs a --limit"},
+        {{"--limit=5M", "--swap=-1", "app"}, "--swap takes a size such as 0 or 512M, or any"},
+        {{"--limit=5M", "--swap=16E", "app"}, "--swap takes"},
+        {{"--limit=5M", "--swap=off", "app"}, "--swap takes"},
+        {{"--oom-group=maybe", "app"}, "--oom-group takes yes or no, not \"maybe\""},
+        {{"--limit-mode=in-process", "app"}, "--limit-mode=in-process needs a --limit"},
+        {{"--cgroup=", "app"}, "--cgroup takes the path"},
+        {{"--cgroup=/a", "--limit-mode=systemd", "app"}, "--cgroup says where"},
+        {{"--restart-growth=0", "app"}, "--restart-growth takes a number from 1 to 100"},
+        {{"--restart-growth=101", "app"}, "--restart-growth takes"},
+        {{"--restart-growth=1.5", "app"}, "--restart-growth takes"},
+        {{"--restart-jitter=101", "app"}, "--restart-jitter takes a number from 0 to 100"},
+        {{"--restart-delay-max=x", "app"}, "--restart-delay-max takes a duration"},
+        {{"--restart-reset=", "app"}, "--restart-reset takes a duration"},
+        {{"--stop-timeout=", "app"}, "--stop-timeout takes a duration"},
+        {{"--stop-timeout=never", "app"}, "--stop-timeout takes a duration"},
+        {{"--pdeathsig=0", "app"}, "--pdeathsig takes the name or number of a signal"},
+        {{"--pdeathsig=65", "app"}, "--pdeathsig takes"},
+        {{"--pdeathsig=SIG", "app"}, "--pdeathsig takes"},
+        {{"--pdeathsig=term", "app"}, "not \"term\""},
+        {{"--keep=", "app"}, "--keep takes the path"},
+        {{"--pidfile=", "app"}, "--pidfile takes the path"},
+        {{"--log=", "app"}, "--log takes stderr, journal or the path"},
+        {{"--report=xml", "app"}, "--report takes text or json, not \"xml\""},
+        {{"--quiet=yes", "app"}, "--quiet takes no value"},
         {{"--no-such", "app"}, "--no-such"},
         {{"--no-such=5", "app"}, "--no-such"},
-        {{"--help=5", "app"}, "--help"},
+        {{"--help=5", "app"}, "--help takes no value"},
         {{"--limit=1M", "-x", "app"}, "-x"},
         {{"-x", "app"}, "-x"},
         {{"-xh", "app"}, "-x"},
@@ -304,6 +369,8 @@ int main(void)
         cmocka_unit_test(every_option_is_taken_joined_or_apart),
         cmocka_unit_test(limits),
         cmocka_unit_test(policies),
+        cmocka_unit_test(signals),
+        cmocka_unit_test(swap_may_be_nothing_or_any),
         cmocka_unit_test(allocators),
         cmocka_unit_test(the_command_begins_at_the_first_word_that_is_no_option),
         cmocka_unit_test(help_and_version_need_no_program),

@@ -295,7 +295,7 @@ library_trims_near_the_limit() {
 }
 
 without_privilege_it_still_runs() {
-    try su nobody -c "$launcher --limit 60M sh -c 'echo limit \$MEMWATCH_LIMIT; exit 7'"
+    try su nobody -c "$launcher --limit 60M sh -c 'echo limit \$MEMWATCH_HARD_LIMIT; exit 7'"
     expect_status 7
     expect_said 1 'no memory cgroup can be used \(.*Permission denied\): the kernel enforces no limit; past 60 MiB'
     grep -q "^limit $LIMIT_BYTES\$" "$work/out" || fail "the library is not told the limit: $(<"$work/out")"
