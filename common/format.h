@@ -51,7 +51,8 @@ struct mw_trim_event {
     uint64_t rss_before_bytes;
     uint64_t rss_after_bytes;
     uint64_t returned_bytes;
-    uint64_t pause_ns;
+    uint64_t pause_ns; /* from its begin to its end … */
+    uint64_t cpu_ns;   /* … and of this, what the thread worked */
 };
 
 /* The reason's key, "limit"; "unknown" where there is no such one. */

@@ -110,7 +110,7 @@ static void trimmed(const struct request *request, const struct mw_trim_event *e
 {
     mw_readings_take(keeper.hooks->probe, keeper.hooks->stats); /* what it has come to */
     struct mw_limiter_readings after = readings_now();
-    mw_limiter_trimmed(&keeper.limiter, request->reason, &request->before, &after, event->pause_ns,
+    mw_limiter_trimmed(&keeper.limiter, request->reason, &request->before, &after, event->cpu_ns,
                        mw_clock_ns(CLOCK_MONOTONIC));
     keeper.hooks->print(event);
 }

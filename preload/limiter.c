@@ -325,7 +325,7 @@ struct mw_limiter_decision mw_limiter_step(struct mw_limiter *limiter, const str
 
 void mw_limiter_trimmed(struct mw_limiter *limiter, enum mw_limiter_reason reason,
                         const struct mw_limiter_readings *before, const struct mw_limiter_readings *after,
-                        uint64_t pause_ns, uint64_t now_ns)
+                        uint64_t cpu_ns, uint64_t now_ns)
 {
     uint64_t known_bytes = view_of(limiter, before).returnable_bytes;
     bool was_known = known_bytes > threshold_bytes(reason, before);
@@ -347,7 +347,7 @@ void mw_limiter_trimmed(struct mw_limiter *limiter, enum mw_limiter_reason reaso
     if (reason == MW_LIMITER_NONE)
         return;
 
-    uint64_t cost_ns = least(sum(pause_ns, returned_bytes / PAGE_BYTES * FAULT_NS), LONGEST_COST_NS);
+    uint64_t cost_ns = least(sum(cpu_ns, returned_bytes / PAGE_BYTES * FAULT_NS), LONGEST_COST_NS);
     limiter->spent_ns = sum(limiter->spent_ns, cost_ns);
     if (is_elective)
         limiter->elective_spent_ns = sum(limiter->elective_spent_ns, cost_ns);

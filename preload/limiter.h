@@ -85,10 +85,11 @@ struct mw_limiter {
 struct mw_limiter_decision mw_limiter_step(struct mw_limiter *limiter, const struct mw_limiter_readings *readings,
                                            uint64_t now_ns);
 
-/* What came of a trim: the readings before and after it, and the time it took. NONE: one that somebody else has asked
- * for; the limiter learns from it what stays, but it is not on its account. */
+/* What came of a trim: the readings before and after it, and the CPU time it took. NONE: one that somebody else has
+ * asked for; the limiter learns from it what stays, but it is not on its account. CPU time, as Go's limiter of its
+ * collector counts: on a busy machine a trim that had to wait for a CPU for a second would be the last for a minute. */
 void mw_limiter_trimmed(struct mw_limiter *limiter, enum mw_limiter_reason reason,
                         const struct mw_limiter_readings *before, const struct mw_limiter_readings *after,
-                        uint64_t pause_ns, uint64_t now_ns);
+                        uint64_t cpu_ns, uint64_t now_ns);
 
 #endif

@@ -27,6 +27,7 @@ static struct {
     uint64_t by_reason[MW_TRIM_REASON_COUNT];
     uint64_t last_unix_ns;
     uint64_t total_ns;
+    uint64_t cpu_ns;
     uint64_t released_bytes;
     uint64_t pause_ns[MEMWATCH_PAUSES];
 } account;
@@ -104,20 +105,23 @@ static void read_figures(struct memwatch_allocator out[MW_ALLOCATORS_AT_ONCE])
     }
 }
 
-/* Trims and accounts for it, but for what came back. Returns 0, having set the time that it took, or why no allocator
- * has done it. The figures are asked for once the clock has been read: what that takes is not the trim's. */
-static int trim_now(uint64_t *pause_ns)
+/* Trims and accounts for it, but for what came back. Returns 0, having set the time that it took, and the CPU time of
+ * it: on a busy machine most of the former may be waiting. Or why no allocator has done it. The figures are asked for
+ * once the clock has been read: what that takes is not the trim's. */
+static int trim_now(uint64_t *pause_ns, uint64_t *cpu_ns)
 {
     const struct mw_allocator *chosen[MW_ALLOCATORS_AT_ONCE];
     unsigned count = choose(chosen);
     int result = -ENOTSUP;
     int saved = errno;
     uint64_t start_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    uint64_t start_cpu_ns = mw_clock_ns(CLOCK_THREAD_CPUTIME_ID);
     for (unsigned i = 0; i < count; i++) {
         int error = mw_allocator_purge(chosen[i]);
         if (result)
             result = error;
     }
+    *cpu_ns = mw_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start_cpu_ns;
     *pause_ns = mw_clock_ns(CLOCK_MONOTONIC) - start_ns;
     uint64_t now_unix_ns = mw_clock_ns(CLOCK_REALTIME);
     for (unsigned i = 0; i < count && !result; i++)
@@ -126,6 +130,7 @@ static int trim_now(uint64_t *pause_ns)
     if (result)
         return result;
     mw_counter_add_shared(&account.total_ns, *pause_ns);
+    mw_counter_add_shared(&account.cpu_ns, *cpu_ns);
     __atomic_store_n(&account.last_unix_ns, now_unix_ns, __ATOMIC_RELAXED);
     uint64_t index = __atomic_fetch_add(&account.count, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&account.pause_ns[index % MEMWATCH_PAUSES], *pause_ns, __ATOMIC_RELAXED);
@@ -135,8 +140,9 @@ static int trim_now(uint64_t *pause_ns)
 int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_event *event)
 {
     uint64_t pause_ns;
+    uint64_t cpu_ns;
     uint64_t before = mw_trim_rss_bytes();
-    int error = trim_now(&pause_ns);
+    int error = trim_now(&pause_ns, &cpu_ns);
     if (error)
         return error;
     uint64_t after = mw_trim_rss_bytes();
@@ -148,6 +154,7 @@ int mw_trim(enum mw_trim_reason reason, uint64_t limit_bytes, struct mw_trim_eve
         .rss_after_bytes = after,
         .returned_bytes = before > after ? before - after : 0,
         .pause_ns = pause_ns,
+        .cpu_ns = cpu_ns,
     };
     mw_counter_add_shared(&account.by_reason[reason], 1);
     mw_counter_add_shared(&account.released_bytes, event->returned_bytes);
@@ -295,7 +302,7 @@ void mw_trim_read(struct memwatch_stats *stats)
     stats->LastTrim = mw_counter_read(&account.last_unix_ns);
     stats->PauseTotalNs = mw_counter_read(&account.total_ns);
     stats->TrimReleased = mw_counter_read(&account.released_bytes);
-    stats->TrimCPUFraction = lived_ns ? (double)stats->PauseTotalNs / (double)lived_ns : 0;
+    stats->TrimCPUFraction = lived_ns ? (double)mw_counter_read(&account.cpu_ns) / (double)lived_ns : 0;
     for (unsigned i = 0; i < MEMWATCH_PAUSES; i++)
         stats->PauseNs[i] = mw_counter_read(&account.pause_ns[i]);
     read_figures(stats->Allocators);

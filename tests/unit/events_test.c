@@ -76,7 +76,7 @@ static void a_trims_members_are_those_of_its_line(void **state)
 {
     const struct mw_segment_event event = {
         .kind = MW_SEGMENT_TRIM, .thread = 5, .values = {1, 2, 3, 4, 6, MW_TRIM_PRESSURE}};
-    const struct mw_trim_event same = {MW_TRIM_PRESSURE, 5, 1, 2, 3, 4, 6};
+    const struct mw_trim_event same = {MW_TRIM_PRESSURE, 5, 1, 2, 3, 4, 6, 0};
     static const char *const numbers[] = {"Thread", "Limit", "Returned", "PauseNs", "RSSBefore", "RSSAfter"};
     static const char *const strings[] = {"Event", "Reason"};
     char line_buffer[1024];

@@ -382,8 +382,14 @@ static void the_longest_text_lines_fit(void **state)
     mw_format_text(&line, &who, &stats);
     check_line(&line);
     for (unsigned reason = 0; reason < MW_TRIM_REASON_COUNT; reason++) {
-        const struct mw_trim_event event = {
-            (enum mw_trim_reason)reason, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+        const struct mw_trim_event event = {(enum mw_trim_reason)reason,
+                                            UINT32_MAX,
+                                            UINT64_MAX,
+                                            UINT64_MAX,
+                                            UINT64_MAX,
+                                            UINT64_MAX,
+                                            UINT64_MAX,
+                                            UINT64_MAX};
         line = MW_TEXT(buffer);
         mw_format_trim_text(&line, &who, &event);
         check_line(&line);
