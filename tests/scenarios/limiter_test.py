@@ -55,9 +55,6 @@ def together(function, cases):
 
 
 class Limiter(Scenario):
-    # What the rest of the machine is short of is none of these programs' business.
-    ENVIRONMENT = {"MEMORY_PRESSURE_WATCH": "/dev/null"}
-
     def setUp(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="memwatch-test-", dir=SHARED_MEMORY))
         self.directory.chmod(0o755)
@@ -74,7 +71,8 @@ class Limiter(Scenario):
 
     def start(self, name, command, **options):
         """Starts a program that says something when it is ready."""
-        environment = self.ENVIRONMENT | options.pop("env", {})
+        # What the rest of the machine is short of is none of its business.
+        environment = {"MEMORY_PRESSURE_WATCH": "/dev/null"} | options.pop("env", {})
         process = start(command, options=self.options(name, **options), env=environment)
         self.addCleanup(process.__exit__, None, None, None)
         self.assertTrue(process.stdout.readline(), name)
@@ -301,8 +299,6 @@ while True:
 
 @unittest.skipUnless(GROUPS, "no memory cgroup can be made here")
 class Pressure(Limiter):
-    ENVIRONMENT = {}
-
     def group(self):
         directory = memory_group()[0] / f"memwatch-limiter-test-{os.getpid()}"
         directory.mkdir()
