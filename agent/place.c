@@ -80,26 +80,32 @@ static bool enter_scope(const struct mw_placing *placing, struct mw_error *error
     return mw_scope_enter(&wish, error);
 }
 
-/* Makes the group where the mode wants it; in auto mode in a scope only if it cannot be made without. */
+/* In auto mode a scope is asked for once, where a limit is wanted that cannot be had without. */
+static bool make_group_in_scope(struct mw_placing *placing, struct mw_group *group, struct mw_limits *in_force,
+                                struct mw_error *error)
+{
+    struct mw_error no_scope;
+    const struct mw_run_options *options = placing->options;
+    bool is_wanted = options->mode == MW_MODE_AUTO && !*options->cgroup && placing->limits.limit_bytes;
+    if (!is_wanted || placing->has_asked_systemd || !mw_scope_is_there())
+        return false;
+    placing->has_asked_systemd = true;
+    if (enter_scope(placing, &no_scope))
+        return make_group(placing, group, in_force, error);
+    mw_warn("systemd's user manager cannot help: %s", no_scope.text);
+    return false;
+}
+
 static bool find_group(struct mw_placing *placing, struct mw_group *group, struct mw_limits *in_force,
                        struct mw_error *error)
 {
-    struct mw_error no_scope;
     enum mw_limit_mode mode = placing->options->mode;
     if (mode == MW_MODE_IN_PROCESS)
         return mw_error_set(error, 0, "--limit-mode=in-process");
     if (mode == MW_MODE_SYSTEMD && !placing->has_asked_systemd && !enter_scope(placing, error))
         return false;
-    bool is_made = make_group(placing, group, in_force, error);
-    bool asks = !is_made && mode == MW_MODE_AUTO && placing->limits.limit_bytes && !placing->has_asked_systemd &&
-                !*placing->options->cgroup;
-    placing->has_asked_systemd = true;
-    if (!asks || !mw_scope_is_there())
-        return is_made;
-    if (enter_scope(placing, &no_scope))
-        return make_group(placing, group, in_force, error);
-    mw_warn("systemd's user manager cannot help: %s", no_scope.text);
-    return false;
+    placing->has_asked_systemd = placing->has_asked_systemd || mode == MW_MODE_SYSTEMD;
+    return make_group(placing, group, in_force, error) || make_group_in_scope(placing, group, in_force, error);
 }
 
 static void say_group(const struct mw_placing *placing, const struct mw_group *group, const struct mw_limits *in_force)
@@ -172,8 +178,14 @@ bool mw_place_make_other(struct mw_placing *placing, struct mw_place *place, con
                          struct mw_error *error)
 {
     struct mw_error ignored;
+    struct mw_limits in_force = {0};
     if (place->has_group)
         mw_group_remove(&place->group, &ignored);
+    place->has_group = make_group_in_scope(placing, &place->group, &in_force, &ignored);
+    if (place->has_group) {
+        say_group(placing, &place->group, &in_force);
+        return true;
+    }
     placing->cannot_enter = true;
     return do_without(placing, place, why, error);
 }
