@@ -53,7 +53,10 @@ class Programs(Scenario):
                     preload = {"LD_PRELOAD": f"{LIBRARY}:{allocator}"} if allocator else {}
                     if run(["true"], env=preload, options={"output": "none"}).stderr:
                         self.skipTest(f"{allocator} is not installed")
-                    result = run([program("greedy")], options=LIMIT | {"sample": sample}, env=preload)
+                    # mimalloc 2.0 returns whole segments of 32 MiB alone: one block that lives in the last, and nothing
+                    # comes back, however it is asked.
+                    times = ["once"] if allocator and "mimalloc" in allocator else []
+                    result = run([program("greedy"), *times], options=LIMIT | {"sample": sample}, env=preload)
                     self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"greedy: went on\n", b""))
 
     def test_sqlite_says_that_it_is_out_of_memory(self):
