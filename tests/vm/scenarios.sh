@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # What memwatch-run and the library promise of memory cgroups, tried on a real kernel. Runs as root in the virtual
-# machine that `run` boots; the argument is the memory controller's version there: v1 or v2. One line a scenario.
+# machine that `run` boots; the arguments are the memory controller's version there, v1 or v2, and how many times more
+# those of the verdicts are to be run. One line a scenario: ok, FAIL, or n/a where that version has nothing of the kind.
 #
 # The machine is emulated and slow: deadlines are generous, and nothing is asserted of times.
 #
@@ -11,6 +12,7 @@
 set -u
 
 version=$1
+repeat=${2:-0}
 case $version in
 v1) top=/sys/fs/cgroup/memory limit_file=memory.limit_in_bytes own_line=:memory:/ ;;
 v2) top=/sys/fs/cgroup limit_file=memory.max own_line=0::/ ;;
@@ -25,11 +27,16 @@ work=/tmp/scenario
 LIMIT_BYTES=62914560       # 60M
 BATCH_BYTES=$((64 * 4096)) # the kernel charges in batches: the peak may fall short of the limit by one
 DEADLINE_S=60
+NOT_HERE=77 # a scenario's status
 
 # ---- words for the scenarios ----
 
 said() { # what memwatch-run said, not what the library did
     grep '^memwatch-run: ' "$work/err"
+}
+
+not_here() { # the scenario is of what this version does not have
+    exit "$NOT_HERE"
 }
 
 fail() {
@@ -389,7 +396,7 @@ machine_out_of_memory_is_told() {
 }
 
 cgroup_kill_is_not_called_oom() {
-    [[ $version = v2 ]] || return 0 # v1 has no such file
+    [[ $version = v2 ]] || not_here # v1 has no such file
     start --limit 60M sleep 1000
     echo 1 >"$group/cgroup.kill"
     finish
@@ -409,14 +416,15 @@ a_siblings_oom_kill_is_not_ours() {
 }
 
 a_group_killed_at_once_is_one_event() {
-    [[ $version = v2 ]] || return 0 # v1 knows no such thing
+    [[ $version = v2 ]] || not_here # v1 knows no such thing
     try "$launcher" --limit 60M --restart=no bash -c 'echo 1 >"$(own_group)/memory.oom.group"; "$0" 1000; exit 0' "$leak"
     expect_status 137
     expect_said 1 'OOM killer at its own limit after .*, [0-9]+ OOM kills at once, as memory.oom.group asks, '
 }
 
 limit_of_memory_and_swap_is_told() {
-    [[ $version = v1 && -e $top/memory.memsw.limit_in_bytes ]] || return 0 # v2 has none
+    [[ $version = v1 ]] || not_here # v2 has none
+    [[ -e $top/memory.memsw.limit_in_bytes ]] || fail "this kernel does not account for swap"
     try "$launcher" --limit 60M --restart=no bash -c '
         echo 60M >"$(own_group)/memory.memsw.limit_in_bytes"; exec "$0" 1000' "$leak"
     expect_status 137
@@ -427,6 +435,87 @@ crash_is_called_one() {
     try "$launcher" --limit 60M sh -c 'kill -SEGV $$'
     expect_status 139
     expect_said 1 'crashed with signal 11 \(SIGSEGV\), .*, no OOM kill, '
+}
+
+# ---- the further limits, how they are asked for, and stopping ----
+
+# Runs a program under a limit of 60M and that option, which prints these files of its group.
+print_of_group() { # "FILE..." OPTION...
+    try "$launcher" --limit 60M "${@:2}" bash -c 'cd "$(own_group)" && cat $0' "$1"
+    expect_status 0
+}
+
+expect_printed() { # LINE...
+    [[ $(<"$work/out") = "$(printf '%s\n' "$@")" ]] || fail "expected $*, found: $(<"$work/out")"
+}
+
+high_is_set() {
+    [[ $version = v2 ]] || not_here # v1 has no such file
+    print_of_group 'memory.high memory.max' --high 50M
+    expect_printed 52428800 "$LIMIT_BYTES"
+    print_of_group memory.high --high 90%
+    expect_printed $((LIMIT_BYTES * 9 / 10 / 4096 * 4096))
+    expect_said 0 'has no effect'
+    print_of_group memory.high
+    expect_printed max
+}
+
+swap_is_limited() {
+    if [[ $version = v2 ]]; then
+        print_of_group memory.swap.max --swap 0
+        expect_printed 0
+        print_of_group memory.swap.max --swap 4M
+        expect_printed 4194304
+        print_of_group memory.swap.max
+        expect_printed max
+    else # of memory and swap together
+        print_of_group memory.memsw.limit_in_bytes --swap 0
+        expect_printed "$LIMIT_BYTES"
+        print_of_group memory.memsw.limit_in_bytes --swap 4M
+        expect_printed $((LIMIT_BYTES + 4194304))
+    fi
+    expect_said 0 'has no effect'
+}
+
+oom_group_kills_all_at_once() {
+    [[ $version = v2 ]] || not_here # v1 knows no such thing
+    try "$launcher" --limit 60M --restart=no --oom-group yes bash -c '
+        cat "$(own_group)/memory.oom.group"; sleep 1000 & "$0" 1000; echo survived' "$leak"
+    expect_status 137
+    expect_printed 1
+    # one that the kernel has killed may take a moment to be gone, and be said to have been left behind
+    expect_said 1 'OOM killer at its own limit after .*, [2-9] OOM kills at once, as memory.oom.group asks, '
+    ! pidof sleep >/dev/null || fail "still running: $(pidof sleep)"
+    print_of_group memory.oom.group
+    expect_printed 0
+}
+
+group_is_made_below_the_one_named() {
+    local parent=$top/named place
+    make_group "$parent"
+    for place in "$parent" /named named; do
+        try "$launcher" --limit 60M --cgroup "$place" cat /proc/self/cgroup
+        expect_status 0
+        expect_limit_by "$parent"
+        grep -q "${own_line}named/memwatch-" "$work/out" || fail "not in the group: $(<"$work/out")"
+    done
+    rmdir "$parent" || fail "something is left in $parent"
+    try "$launcher" --limit 60M --cgroup /named true
+    expect_status 125
+    expect_said 1 '--cgroup cannot be had: /named is no memory cgroup that exists'
+}
+
+all_that_does_not_stop_in_time_is_killed() {
+    start --limit 60M --restart=always --stop-timeout 100ms \
+        sh -c 'trap "" TERM; sleep 1000 & echo ready; while :; do wait; done'
+    await "the program is deaf" grep -q ready "$work/out"
+    kill -TERM "$launched"
+    finish
+    expect_status 137
+    expect_said 1 'has not ended within 100 ms of being asked to: it is killed$'
+    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, '
+    expect_said 0 'restart [0-9]'
+    ! pidof sleep >/dev/null || fail "still running: $(pidof sleep)"
 }
 
 # ---- all of them ----
@@ -458,17 +547,65 @@ scenarios=(
     a_group_killed_at_once_is_one_event
     limit_of_memory_and_swap_is_told
     crash_is_called_one
+    high_is_set
+    swap_is_limited
+    oom_group_kills_all_at_once
+    group_is_made_below_the_one_named
+    all_that_does_not_stop_in_time_is_killed
 )
+# What is said of a death, one for each cause: run $repeat times more.
+verdicts=(
+    oom_kill_is_told_and_restarted
+    oom_kill_of_a_descendant_is_told
+    lower_limit_of_an_ancestor_is_shown
+    machine_out_of_memory_is_told
+    kill_from_outside_is_not_called_oom
+    cgroup_kill_is_not_called_oom
+    a_siblings_oom_kill_is_not_ours
+    a_group_killed_at_once_is_one_event
+    limit_of_memory_and_swap_is_told
+    crash_is_called_one
+)
+
 failures=0
-for scenario in "${scenarios[@]}"; do
+
+# $outcome is its status: 0, NOT_HERE, or another where it failed, which has been told.
+run_scenario() { # NAME
+    local detail
     rm -rf "$work"
     mkdir "$work"
     : >"$work/err"
-    if detail=$("$scenario" 2>&1 && expect_nothing_left 2>&1); then
-        echo "ok $version $scenario"
-    else
-        echo "FAIL $version $scenario: ${detail//$'\n'/ | }"
+    outcome=0
+    detail=$("$1" 2>&1 && expect_nothing_left 2>&1) || outcome=$?
+    if [[ $outcome -ne 0 && $outcome -ne $NOT_HERE ]]; then
+        echo "FAIL $version $1: ${detail//$'\n'/ | }"
         failures=$((failures + 1))
     fi
+}
+
+repeat_scenario() { # NAME TIMES
+    local run wrong=0
+    for ((run = 0; run < $2; run++)); do
+        run_scenario "$1"
+        case $outcome in
+        0) ;;
+        "$NOT_HERE") return ;;
+        *) wrong=$((wrong + 1)) ;;
+        esac
+    done
+    echo "repeated $version $1: $2 times, $wrong wrong"
+}
+
+for scenario in "${scenarios[@]}"; do
+    run_scenario "$scenario"
+    case $outcome in
+    0) echo "ok $version $scenario" ;;
+    "$NOT_HERE") echo "n/a $version $scenario" ;;
+    esac
 done
+if ((repeat > 0)); then
+    for scenario in "${verdicts[@]}"; do
+        repeat_scenario "$scenario" "$repeat"
+    done
+fi
 exit $((failures > 0))
