@@ -48,6 +48,7 @@ static bool has_file(const struct mw_group *group, enum mw_cgroup_file file)
 }
 
 #define NAME "memwatch-"
+enum { NAMES_TRIED = 1000 };
 
 /* The launcher that made a group of that name, by its process id; 0: no such name. */
 static int maker(const char *name)
@@ -61,7 +62,8 @@ static int maker(const char *name)
 }
 
 /* A launcher that was killed leaves its group; once what ran in it has ended too, nobody else removes it. Those that
- * are not empty stay: rmdir refuses. */
+ * are not empty stay: rmdir refuses. A name with our own number is of another all the same, since we have no group
+ * when we look: in a PID namespace every launcher may be the first process. */
 static void sweep(const char *parent)
 {
     DIR *entries = opendir(parent);
@@ -73,25 +75,37 @@ static void sweep(const char *parent)
         int pid = maker(entry->d_name);
         snprintf(process, sizeof process, "/proc/%d", pid);
         snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
-        if (pid && access(process, F_OK))
+        if (pid && (pid == getpid() || access(process, F_OK)))
             rmdir(path);
     }
     closedir(entries);
 }
 
+/* Makes a directory of the next name that is free. */
+static bool make_directory(const struct mw_cgroup *parent, struct mw_group *group, struct mw_error *error)
+{
+    static unsigned made;
+    size_t length = strlen(parent->dir);
+    for (unsigned tries = 0; tries < NAMES_TRIED; tries++) {
+        int more = snprintf(group->cgroup.dir + length, sizeof group->cgroup.dir - length, "/" NAME "%d-%u",
+                            (int)getpid(), ++made);
+        if (more < 0 || length + (size_t)more >= sizeof group->cgroup.dir)
+            return mw_error_set(error, ENAMETOOLONG, "%s", parent->dir);
+        if (mkdir(group->cgroup.dir, 0755) == 0)
+            return true;
+        if (errno != EEXIST)
+            break;
+    }
+    return mw_error_set(error, errno, "cannot make the cgroup %s", group->cgroup.dir);
+}
+
 /* Makes a group below parent that has a memory limit to set. */
 static bool make_below(const struct mw_cgroup *parent, struct mw_group *group, struct mw_error *error)
 {
-    static unsigned made;
     *group = (struct mw_group){.cgroup = *parent};
-    size_t length = strlen(parent->dir);
-    int more = snprintf(group->cgroup.dir + length, sizeof group->cgroup.dir - length, "/" NAME "%d-%u", (int)getpid(),
-                        ++made);
-    if (more < 0 || length + (size_t)more >= sizeof group->cgroup.dir)
-        return mw_error_set(error, ENAMETOOLONG, "%s", parent->dir);
     sweep(parent->dir);
-    if (mkdir(group->cgroup.dir, 0755))
-        return mw_error_set(error, errno, "cannot make the cgroup %s", group->cgroup.dir);
+    if (!make_directory(parent, group, error))
+        return false;
     if (has_file(group, MW_CGROUP_LIMIT))
         return true;
     rmdir(group->cgroup.dir);

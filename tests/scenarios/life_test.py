@@ -197,6 +197,22 @@ class FirstProcess(AsParent, Life):
             self.assertEqual(process.stdout.readline(), b"got it\n")
             self.assertEqual(process.wait(30), 5)
 
+    @unittest.skipUnless(GROUPS, NO_GROUPS)
+    def test_two_first_processes_have_a_group_each_and_what_one_has_left_is_no_hindrance(self):
+        with self.start("--limit", "60M", "sh", "-c", "echo ready; cat") as first:
+            self.assertEqual(first.stdout.readline(), b"ready\n")
+            mine, = self.groups()
+            with self.start("--limit", "60M", "sh", "-c", "echo ready; cat") as second:
+                self.assertEqual(second.stdout.readline(), b"ready\n")
+                self.assertEqual(len(self.groups()), 2)
+                second.communicate(timeout=30)
+            self.assertEqual((second.returncode, self.groups()), (0, [mine]))
+            os.kill(self.launcher_of(first), signal.SIGKILL)
+            first.wait(30)
+        self.assertEqual(self.groups(), [mine])
+        self.assertEqual(self.launch("--limit", "60M", "true").returncode, 0)
+        self.assertEqual(self.groups(), [])
+
 
 @unittest.skipUnless(GROUPS, NO_GROUPS)
 class Killed(Life):
