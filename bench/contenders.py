@@ -162,7 +162,12 @@ def describe(name):
 
 def versions(names):
     """Debian's versions of what the named contenders are made of."""
-    packages = sorted({c.package for c in CONTENDERS if c.name in names and c.package})
+    return installed(c.package for c in CONTENDERS if c.name in names)
+
+
+def installed(packages):
+    """Debian's versions of those packages, of which some are "", that are there."""
+    packages = sorted({package for package in packages if package})
     if not packages or not shutil.which("dpkg-query"):
         return {}
     listed = subprocess.run(["dpkg-query", "-W", "-f=${Package} ${Version}\n", *packages], capture_output=True,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from contenders import BASE
 from latency import Latency
+from launchers import Launching
 from measure import geometric_mean, spread
 from retention import WATCHED_FLOOR, Retention
 from survival import Survival
@@ -300,6 +301,9 @@ EXPERIMENTS = {  # name: sections. The order is that of the report.
     "startup": (
         Times("Birth and death of processes and threads", ("startup", "threads"),
               (BASE, "plain again", "forward", *MODES, "libmemusage", "jemalloc prof", "tcmalloc sampling")),),
+    "launcher": (
+        Launching("Starting a program"),
+        Launching("Starting a program now and then", 2, 0.2)),
     "tick": (
         Tick("A tick of the monitor"),),
     "retention": (

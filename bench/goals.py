@@ -102,6 +102,10 @@ GOALS = (
     *(Goal("rss", 0, f"peak RSS of a large program, {workload}", median(workload, "memwatch", "rss_ratio"), 1.02)
       for workload in ("fragment", "python3", "perl", "clang", "gcc")),
     Goal("startup", 0, "µs of CPU time added to a thread's life, threads", extra_us("threads", "memwatch"), 2),
+    Goal("launcher", 0, "MiB of memwatch-run beside a program",
+         lambda rows: rows["static", "memwatch-run, limit"]["left"]["rss_kib"] / 1024, 2),
+    Goal("launcher", 0, "wake-ups of memwatch-run while the program sleeps",
+         lambda rows: rows["static", "memwatch-run, limit"]["left"]["wakeups"], 0),
     Goal("tick", 0, "µs of CPU time a tick", lambda rows: rows["idle", "memwatch"]["cpu_us_per_tick"], 100),
     *limits(),
 )

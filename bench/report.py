@@ -3,6 +3,7 @@
 
 import contenders
 import goals
+import launchers
 import plot
 import workloads
 from workloads import THROUGHPUT
@@ -64,6 +65,14 @@ def tick_cells(row):
             mebibytes(row["rss_kib"])]
 
 
+def launching_cells(row):
+    left = row.get("left")
+    return [row["workload"], row["contender"], duration(row["first_ns"]["median"]), ratio(row["first_ratio"]),
+            duration(row["end_ns"]["median"]), ratio(row["end_ratio"]),
+            mebibytes(left["rss_kib"]) if left else "none left", f"{left['anonymous_kib']} KiB" if left else "",
+            str(left["wakeups"]) if left else ""]
+
+
 def retention_cells(row):
     return [row["workload"], row["contender"], mebibytes(row["after_kib"]["median"]), ratio(row.get("floor_ratio")),
             mebibytes(row["mean_kib"]["median"]), ratio(row["mean_ratio"]), mebibytes(row["peak_kib"]["median"]),
@@ -89,6 +98,8 @@ KINDS = {  # of sections: the heads of the columns, and the cells of a row
     "instructions": (("workload", "contender", "instructions", "over plain", "over its own base"), instruction_cells),
     "scaling": (("workloads", "contender", "gain", "ratio to plain's"), scaling_cells),
     "tick": (("workload", "contender", "CPU a tick", "lines", "peak RSS"), tick_cells),
+    "launching": (("program", "launcher", "to its first line", "ratio to plain", "to its end", "ratio to plain",
+                   "RSS beside it", "anonymous", "wake-ups"), launching_cells),
     "retention": (("workload", "contender", "RSS after it", "ratio to floor", "mean RSS", "ratio to plain", "peak RSS",
                    "throughput, ratio", "CPU, ratio"), retention_cells),
     "survival": (("workload", "contender", "lowest limit", "ratio to plain", "peak RSS without one", "runs"),
@@ -250,6 +261,18 @@ def by_workload(section):
     return text
 
 
+def launching_document(section):
+    gap = f", {section['gap_s'] * 1000:.0f} ms apart" if section["gap_s"] else ""
+    whats = [[launcher.name, launcher.what] for launcher in launchers.LAUNCHERS]
+    return ("From posix_spawn of the launcher to the first line of the program's main, and to the launcher's end; the\n"
+            f"program does nothing else. Medians of {section['runs']} interleaved runs{gap}. `static` is linked\n"
+            "statically, so nothing is preloaded, and the time is the launcher's alone; into `dynamic` memwatch-run\n"
+            f"loads its library. Beside a program that sleeps, over {section['asleep_s']} s: the launcher's resident\n"
+            "memory, what of it is anonymous, and how often its threads were scheduled.\n\n"
+            + by_workload(section) + table(["launcher", "what"], whats)
+            + "Debian's versions: " + ", ".join(f"{k} {v}" for k, v in section["versions"].items()) + ".\n\n")
+
+
 def retention_document(section):
     return (f"Each workload does its work and is then quiet for {section['quiet_s']:.3g} s: resident memory at the\n"
             "end of that time, and its mean over the whole run, looked at from outside every 50 ms; throughput of\n"
@@ -283,14 +306,15 @@ def not_run(name, section):
 
 
 DOCUMENTS = {"time": time_document, "memory": memory_document, "instructions": instruction_document,
-             "scaling": scaling_document, "tick": tick_document, "retention": retention_document,
+             "scaling": scaling_document, "tick": tick_document, "launching": launching_document, "retention": retention_document,
              "survival": survival_document, "latency": latency_document}
 
 
 def document(report, plot_name):
     """docs/performance.md."""
     sections = [s for parts in report["experiments"].values() for s in parts]
-    used = {key: list(dict.fromkeys(r[key] for s in sections for r in s["rows"])) for key in ("contender", "workload")}
+    told = [s for s in sections if s["kind"] != "launching"]  # which tells of its own contenders and programs
+    used = {key: list(dict.fromkeys(r[key] for s in told for r in s["rows"])) for key in ("contender", "workload")}
     text = ("# What watching costs\n\n"
             "Made by `./dev bench --write-docs`; `./dev bench NAME` makes one of the tables again. Every contender of\n"
             "an experiment runs its workloads in the same run, one after the other, A B C A B C …; a ratio is taken\n"
