@@ -125,8 +125,8 @@ expect_nothing_left() { # systemd removes a scope soon after its last process ha
 # ---- scenarios: each in a subshell, which `fail` ends; what they print stands beside their name ----
 
 oom_kill_is_told_and_restarted() {
-    local verdict="leak \\(pid [0-9]+\\) was killed by the kernel's OOM killer after .*: limit 60 MiB"
-    verdict+=" \\($LIMIT_BYTES bytes\\), peak [0-9.]+ MiB \\([0-9]+ bytes\\), 1 OOM kill"
+    local verdict="leak \\(pid [0-9]+\\) was killed by the kernel's OOM killer at its own limit after .*: limit 60 MiB"
+    verdict+=" \\($LIMIT_BYTES bytes\\), peak [0-9.]+ MiB \\([0-9]+ bytes\\), 1 OOM kill, working set at the end [^;]*"
     try '$launcher --limit-mode systemd --limit 60M --start-limit 1 --restart-delay 10ms $leak 1000'
     expect_status 137
     expect_limit_in_scope 2
@@ -160,7 +160,7 @@ it_is_found_without_a_message_bus() {
 the_first_instructions_are_held() {
     try '$launcher --limit-mode systemd --limit 60M --restart no $leak 1000000' # as fast as it can
     expect_status 137
-    expect_said 1 "OOM killer after .*: limit 60 MiB .*, 1 OOM kill\$"
+    expect_said 1 "OOM killer at its own limit after .*: limit 60 MiB .*, 1 OOM kill, working set at the end "
     expect_peaks_at_limit
 }
 
@@ -168,7 +168,7 @@ a_child_is_held_and_told_of() {
     try '$launcher --limit-mode systemd --limit 60M sh -c "$leak 1000; echo survived \$?"'
     expect_status 0
     grep -q '^survived 137$' "$work/out" || fail "the program did not live on"
-    expect_said 1 'exited with status 0 after .*, 1 OOM kill \(of a process that it had started\)$'
+    expect_said 1 'exited with status 0 after .*, 1 OOM kill \(of a process that it had started, at its own limit\), '
 }
 
 people_see_the_limit() {
@@ -237,7 +237,7 @@ one_within_another_needs_no_second_scope() {
     expect_status 137
     expect_said 1 "limit 100 MiB .* by cgroup v2 $scope_pattern/memwatch-[0-9]+-[0-9]+\$"
     expect_limit_in_scope 1
-    expect_said 1 "leak .* OOM killer after .*: limit 60 MiB .*, 1 OOM kill\$"
+    expect_said 1 "leak .* OOM killer at its own limit after .*: limit 60 MiB .*, 1 OOM kill, working set at the end "
     [[ $(said | grep -oE "$scope_pattern" | sort -u | wc -l) -eq 1 ]] || fail "there were two scopes"
 }
 
