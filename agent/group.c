@@ -198,21 +198,11 @@ struct signalling {
     unsigned count;
 };
 
-static bool signal_members(const char *dir, void *context)
+static bool signal_one(long pid, void *context)
 {
     struct signalling *signalling = context;
-    char path[MW_CGROUP_PATH_BYTES + 64];
-    char line[32];
-    snprintf(path, sizeof path, "%s/cgroup.procs", dir);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return true;
-    while (fgets(line, sizeof line, file)) {
-        long pid = strtol(line, NULL, 10);
-        if (pid > 0 && kill((pid_t)pid, signalling->signal) == 0)
-            signalling->count++;
-    }
-    fclose(file);
+    if (pid > 0 && kill((pid_t)pid, signalling->signal) == 0)
+        signalling->count++;
     return true;
 }
 
@@ -225,7 +215,7 @@ static bool remove_one(const char *dir, void *context)
 unsigned mw_group_signal(const struct mw_group *group, int signal)
 {
     struct signalling signalling = {.signal = signal};
-    mw_group_walk(group->cgroup.dir, signal_members, &signalling);
+    mw_group_walk_processes(group->cgroup.dir, signal_one, &signalling);
     return signalling.count;
 }
 

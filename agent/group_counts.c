@@ -271,28 +271,13 @@ void mw_group_counter_close(struct mw_group_counter *counter)
     counter->notice_count = 0;
 }
 
-struct search {
-    int pid;
-    bool has_others;
-};
-
-static bool look_for_others(const char *dir, void *context)
+static bool is_that_one(long pid, void *context)
 {
-    struct search *search = context;
-    char path[MW_CGROUP_PATH_BYTES + 64];
-    char line[32];
-    snprintf(path, sizeof path, "%s/%s", dir, mw_cgroup_file_name(1, MW_CGROUP_PROCS));
-    FILE *file = fopen(path, "re");
-    while (file && !search->has_others && fgets(line, sizeof line, file))
-        search->has_others = strtol(line, NULL, 10) != search->pid; /* 0: of another namespace */
-    if (file)
-        fclose(file);
-    return !search->has_others;
+    const int *that = context;
+    return pid == *that;
 }
 
 bool mw_group_has_others(const struct mw_cgroup *cgroup, int pid)
 {
-    struct search search = {.pid = pid};
-    mw_group_walk(cgroup->dir, look_for_others, &search);
-    return search.has_others;
+    return !mw_group_walk_processes(cgroup->dir, is_that_one, &pid);
 }

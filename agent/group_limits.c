@@ -26,12 +26,12 @@ static bool try_number(const struct mw_group *group, const char *option, const c
     return false;
 }
 
-bool mw_limits_set(const struct mw_group *group, const struct mw_limits *limits, struct mw_limits *in_force,
-                   struct mw_error *error)
+bool mw_group_limits_set(const struct mw_group *group, const struct mw_group_limits *limits,
+                         struct mw_group_limits *in_force, struct mw_error *error)
 {
     bool is_v2 = group->cgroup.version == 2;
     struct mw_cgroup_reading reading;
-    *in_force = (struct mw_limits){0};
+    *in_force = (struct mw_group_limits){0};
     /* v1 wants the limit of memory and swap together to be no less than that of memory alone, at any moment. */
     if (limits->limit_bytes &&
         !write_number(group, mw_cgroup_file_name(group->cgroup.version, MW_CGROUP_LIMIT), limits->limit_bytes, error))
@@ -48,7 +48,10 @@ bool mw_limits_set(const struct mw_group *group, const struct mw_limits *limits,
                    (uint64_t)limits->swappiness);
     if (limits->oom_group)
         in_force->oom_group = try_number(group, "oom-group", is_v2 ? "memory.oom.group" : NULL, 1);
-    if (limits->limit_bytes && mw_group_read(group, &reading, error))
-        in_force->limit_bytes = reading.limit_bytes;
+    if (!limits->limit_bytes)
+        return true;
+    if (!mw_group_read(group, &reading, error))
+        return false;
+    in_force->limit_bytes = reading.limit_bytes;
     return true;
 }

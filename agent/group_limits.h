@@ -11,7 +11,7 @@
 
 #include "group.h"
 
-struct mw_limits {
+struct mw_group_limits {
     uint64_t limit_bytes; /* 0: none */
     uint64_t high_bytes;  /* 0: none */
     bool has_swap;
@@ -20,8 +20,8 @@ struct mw_limits {
     bool oom_group;
 };
 
-/* False: the limit itself cannot be set. *in_force: what the kernel has made of it. */
-bool mw_limits_set(const struct mw_group *group, const struct mw_limits *limits, struct mw_limits *in_force,
-                   struct mw_error *error);
+/* False: the limit itself cannot be set or read back. *in_force: what the kernel has made of it. */
+bool mw_group_limits_set(const struct mw_group *group, const struct mw_group_limits *limits,
+                         struct mw_group_limits *in_force, struct mw_error *error);
 
 #endif

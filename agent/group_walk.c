@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cgroup.h"
@@ -23,4 +24,31 @@ bool mw_group_walk(const char *dir, mw_group_visitor *visit, void *context)
     }
     closedir(entries);
     return going_on && visit(dir, context);
+}
+
+struct processes {
+    mw_group_process_visitor *visit;
+    void *context;
+};
+
+static bool visit_processes(const char *dir, void *context)
+{
+    const struct processes *processes = context;
+    char path[MW_CGROUP_PATH_BYTES + 64];
+    char line[32];
+    bool going_on = true;
+    /* the same name in both versions */
+    snprintf(path, sizeof path, "%s/%s", dir, mw_cgroup_file_name(2, MW_CGROUP_PROCS));
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return true;
+    while (going_on && fgets(line, sizeof line, file))
+        going_on = processes->visit(strtol(line, NULL, 10), processes->context);
+    fclose(file);
+    return going_on;
+}
+
+bool mw_group_walk_processes(const char *dir, mw_group_process_visitor *visit, void *context)
+{
+    return mw_group_walk(dir, visit_processes, &(struct processes){visit, context});
 }

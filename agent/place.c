@@ -53,17 +53,17 @@ bool mw_placing_prepare(struct mw_placing *placing, const struct mw_run_options 
 /* ---- a group ---- */
 
 /* Nothing is left of it on failure. */
-static bool make_group(const struct mw_placing *placing, struct mw_group *group, struct mw_limits *in_force,
+static bool make_group(const struct mw_placing *placing, struct mw_group *group, struct mw_group_limits *in_force,
                        struct mw_error *error)
 {
     struct mw_error ignored;
-    struct mw_limits limits = placing->limits;
-    *in_force = (struct mw_limits){0};
+    struct mw_group_limits limits = placing->limits;
+    *in_force = (struct mw_group_limits){0};
     if (!mw_group_create(group, placing->options->cgroup, error))
         return false;
     if (group->bound_bytes && (!limits.limit_bytes || group->bound_bytes < limits.limit_bytes))
         limits.limit_bytes = group->bound_bytes;
-    if (mw_limits_set(group, &limits, in_force, error))
+    if (mw_group_limits_set(group, &limits, in_force, error))
         return true;
     mw_group_remove(group, &ignored);
     return false;
@@ -71,9 +71,8 @@ static bool make_group(const struct mw_placing *placing, struct mw_group *group,
 
 static bool enter_scope(const struct mw_placing *placing, struct mw_error *error)
 {
-    const struct mw_limits *limits = &placing->limits;
-    struct mw_scope_wish wish = {.manager = MW_SCOPE_USER,
-                                 .command = placing->options->command[0],
+    const struct mw_group_limits *limits = &placing->limits;
+    struct mw_scope_wish wish = {.command = placing->options->command[0],
                                  .limit_bytes = limits->limit_bytes ? limits->limit_bytes : MW_SCOPE_NO_LIMIT,
                                  .high_bytes = limits->high_bytes ? limits->high_bytes : MW_SCOPE_NO_LIMIT,
                                  .swap_bytes = limits->has_swap ? limits->swap_bytes : MW_SCOPE_NO_LIMIT};
@@ -81,7 +80,7 @@ static bool enter_scope(const struct mw_placing *placing, struct mw_error *error
 }
 
 /* In auto mode a scope is asked for once, where a limit is wanted that cannot be had without. */
-static bool make_group_in_scope(struct mw_placing *placing, struct mw_group *group, struct mw_limits *in_force,
+static bool make_group_in_scope(struct mw_placing *placing, struct mw_group *group, struct mw_group_limits *in_force,
                                 struct mw_error *error)
 {
     struct mw_error no_scope;
@@ -96,7 +95,7 @@ static bool make_group_in_scope(struct mw_placing *placing, struct mw_group *gro
     return false;
 }
 
-static bool find_group(struct mw_placing *placing, struct mw_group *group, struct mw_limits *in_force,
+static bool find_group(struct mw_placing *placing, struct mw_group *group, struct mw_group_limits *in_force,
                        struct mw_error *error)
 {
     enum mw_limit_mode mode = placing->options->mode;
@@ -108,7 +107,8 @@ static bool find_group(struct mw_placing *placing, struct mw_group *group, struc
     return make_group(placing, group, in_force, error) || make_group_in_scope(placing, group, in_force, error);
 }
 
-static void say_group(const struct mw_placing *placing, const struct mw_group *group, const struct mw_limits *in_force)
+static void say_group(const struct mw_placing *placing, const struct mw_group *group,
+                      const struct mw_group_limits *in_force)
 {
     char limit[TEXT_BYTES];
     char high[TEXT_BYTES];
@@ -162,7 +162,7 @@ static bool do_without(const struct mw_placing *placing, struct mw_place *place,
 
 bool mw_place_make(struct mw_placing *placing, struct mw_place *place, struct mw_error *error)
 {
-    struct mw_limits in_force = {0};
+    struct mw_group_limits in_force = {0};
     struct mw_error why;
     *place = (struct mw_place){0};
     if (placing->cannot_enter)
@@ -178,7 +178,7 @@ bool mw_place_make_other(struct mw_placing *placing, struct mw_place *place, con
                          struct mw_error *error)
 {
     struct mw_error ignored;
-    struct mw_limits in_force = {0};
+    struct mw_group_limits in_force = {0};
     if (place->has_group)
         mw_group_remove(&place->group, &ignored);
     place->has_group = make_group_in_scope(placing, &place->group, &in_force, &ignored);

@@ -15,7 +15,7 @@
 /* What is wanted, the same for every run. */
 struct mw_placing {
     const struct mw_run_options *options;
-    struct mw_limits limits;
+    struct mw_group_limits limits;
     bool has_asked_systemd;
     bool cannot_enter; /* a group can be made but not entered: there is none to be had */
 };

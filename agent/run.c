@@ -222,6 +222,17 @@ static struct mw_restart_ending ending_of(const struct mw_verdict_facts *facts, 
     };
 }
 
+/* As JSON. False: it does not fit (the program's name may be of any length), and half of it would be none. */
+static bool put_report(const struct mw_verdict_facts *facts)
+{
+    char object[32768];
+    struct mw_text json = MW_TEXT(object);
+    mw_verdict_json(&json, facts);
+    if (!json.truncated)
+        mw_log_line(object);
+    return !json.truncated;
+}
+
 /* How it ended and what is next, and who held the memory. */
 static void tell(const struct job *job, const struct mw_verdict_facts *facts, enum mw_cause cause)
 {
@@ -234,17 +245,10 @@ static void tell(const struct job *job, const struct mw_verdict_facts *facts, en
     void (*put)(const char *format, ...) = is_asked_for ? mw_say : mw_warn;
     mw_verdict_text(&text, facts);
     mw_text_duration(&delay_text, supervisor->next.delay_ns);
-    if (job->options->report == MW_REPORT_JSON) {
-        char object[4096];
-        struct mw_text json = MW_TEXT(object);
-        mw_verdict_json(&json, facts);
-        mw_log_line(object);
-        if (supervisor->next.what == MW_RESTART_END)
-            put = NULL;
-    }
+    bool is_told = job->options->report == MW_REPORT_JSON && put_report(facts);
     switch (supervisor->next.what) {
     case MW_RESTART_END:
-        if (put)
+        if (!is_told)
             put("%s", sentence);
         break;
     case MW_RESTART_GIVE_UP:
@@ -378,7 +382,7 @@ int main(int argc, char **argv)
     mw_signals_start(&job.signals);
     job.postmortem.mask = job.signals.before;
     int status = supervise(&job);
-    if (*options.pidfile)
+    if (*options.pidfile && job.starts)
         unlink(options.pidfile);
     return status;
 }

@@ -15,6 +15,7 @@
 
 #include "cgroup.h"
 #include "fileio.h"
+#include "group.h"
 #include "scope_bus.h"
 #include "scope_text.h"
 
@@ -52,15 +53,6 @@ bool mw_scope_find_socket(const char *root, const char *runtime_dir, uid_t user,
         "no systemd manager serves this user: there is neither a socket bus nor systemd/private in %s%s%s;"
         " a login session has one, or `loginctl enable-linger`",
         runtime_dir && *runtime_dir ? runtime_dir : "", runtime_dir && *runtime_dir ? " or " : "", standard);
-}
-
-static bool find_system_socket(struct mw_scope_socket *out, struct mw_error *error)
-{
-    if (find_in("", "/run/dbus", "system_bus_socket", true, out) || find_in("", "/run/systemd", "private", false, out))
-        return true;
-    return mw_error_set(error, 0,
-                        "systemd does not manage this system: there is neither a socket "
-                        "/run/dbus/system_bus_socket nor /run/systemd/private");
 }
 
 bool mw_scope_is_there(void)
@@ -132,19 +124,6 @@ static bool ask_in_child(const struct mw_scope_request *request, struct mw_error
 
 /* ---- inside ---- */
 
-static bool write_file(const char *dir, const char *name, const char *content, struct mw_error *error)
-{
-    char path[MW_CGROUP_PATH_BYTES + 64];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return mw_error_set(error, errno, "cannot open %s", path);
-    bool is_written = write(fd, content, strlen(content)) >= 0;
-    int errno_value = errno;
-    close(fd);
-    return is_written || mw_error_set(error, errno_value, "cannot write %s to %s", content, path);
-}
-
 static bool has_memory_controller(const char *dir)
 {
     char path[MW_CGROUP_PATH_BYTES + 64];
@@ -162,12 +141,16 @@ static bool has_memory_controller(const char *dir)
 /* Out of the scope's own group, which cannot hold processes and pass a controller on. */
 static bool move_to_leaf(const struct mw_cgroup *scope, struct mw_error *error)
 {
-    char leaf[MW_CGROUP_PATH_BYTES + 16];
-    snprintf(leaf, sizeof leaf, "%s/" LEAF, scope->dir);
-    if (mkdir(leaf, 0755) && errno != EEXIST)
-        return mw_error_set(error, errno, "cannot make the cgroup %s", leaf);
-    return write_file(leaf, "cgroup.procs", "0", error) &&
-           write_file(scope->dir, "cgroup.subtree_control", "+memory", error);
+    const struct mw_group whole = {.cgroup = *scope};
+    struct mw_group leaf = whole;
+    size_t length = strlen(leaf.cgroup.dir);
+    if (length + sizeof "/" LEAF > sizeof leaf.cgroup.dir)
+        return mw_error_set(error, ENAMETOOLONG, "%s", leaf.cgroup.dir);
+    memcpy(leaf.cgroup.dir + length, "/" LEAF, sizeof "/" LEAF);
+    if (mkdir(leaf.cgroup.dir, 0755) && errno != EEXIST)
+        return mw_error_set(error, errno, "cannot make the cgroup %s", leaf.cgroup.dir);
+    return mw_group_write(&leaf, "cgroup.procs", "0", error) &&
+           mw_group_write(&whole, "cgroup.subtree_control", "+memory", error);
 }
 
 static bool settle(const char *unit, struct mw_error *error)
@@ -199,9 +182,7 @@ bool mw_scope_enter(const struct mw_scope_wish *wish, struct mw_error *error)
     struct mw_cgroup own;
     if (mw_cgroup_find("", "self", &own) == 0 && own.version == 1)
         return mw_error_set(error, 0, "the memory controller is of cgroup v1, which systemd does not delegate");
-    if (wish->manager == MW_SCOPE_SYSTEM
-            ? !find_system_socket(&socket, error)
-            : !mw_scope_find_socket("", getenv("XDG_RUNTIME_DIR"), getuid(), &socket, error))
+    if (!mw_scope_find_socket("", getenv("XDG_RUNTIME_DIR"), getuid(), &socket, error))
         return false;
     struct mw_text unit_text = MW_TEXT(unit);
     struct mw_text description_text = MW_TEXT(description);

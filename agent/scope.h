@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Memory cgroups for those who may make none: a scope of systemd's around this process, by asking the manager of the
- * user's own (or the system's) units.
+ * user's own units.
  *
  * The scope is delegated: below it the launcher is in a group of its own, `launcher`, and whatever mw_group_create
  * makes stands beside that. So the launcher stays in the scope, which is there as long as the counters are wanted, and
@@ -27,11 +27,8 @@
 /* What the scope may hold beyond the program: the launcher, and `memwatch report` after a death. */
 #define MW_SCOPE_ROOM_BYTES (UINT64_C(64) << 20)
 
-enum mw_scope_manager { MW_SCOPE_USER, MW_SCOPE_SYSTEM };
-
 /* Of the program; MW_SCOPE_NO_LIMIT where there is none. */
 struct mw_scope_wish {
-    enum mw_scope_manager manager;
     const char *command; /* for the scope's description */
     uint64_t limit_bytes;
     uint64_t high_bytes;

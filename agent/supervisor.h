@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What memwatch-run does when: pure. What happened and the time go in, orders come out; nobody here starts, signals or
- * waits for anything. The one who carries the orders out (supervise.c) tells of what came of them by further events.
+ * waits for anything. The one who carries the orders out (run.c) tells of what came of them by further events.
  *
  *     STARTING -> RUNNING -> CLEARING -> WAITING -> STARTING …
  *                                     -> DONE

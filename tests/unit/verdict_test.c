@@ -66,14 +66,30 @@ static const char *origins_text(const struct mw_verdict *verdict)
     return text;
 }
 
+struct origin_case {
+    const char *what;
+    struct mw_group_counts happened; /* but for the version and the number of levels */
+    const char *cause;
+    const char *origins;
+};
+
+/* Of a program that was killed by SIGKILL. */
+static void check_origins(int version, const struct origin_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct mw_verdict_facts facts = facts_of(KILLED(SIGKILL), cases[i].happened);
+        facts.happened.version = facts.cgroup.version = version;
+        while (facts.happened.levels[facts.happened.level_count].limit_bytes)
+            facts.happened.level_count++;
+        struct mw_verdict verdict = mw_verdict(&facts);
+        CHECK_TEXT(cases[i].what, origins_text(&verdict), cases[i].origins);
+        CHECK_TEXT(cases[i].what, mw_cause_word(verdict.cause), cases[i].cause);
+    }
+}
+
 static void version_2_tells_the_limit(void **state)
 {
-    static const struct {
-        const char *what;
-        struct mw_group_counts happened;
-        const char *cause;
-        const char *origins;
-    } cases[] = {
+    static const struct origin_case cases[] = {
         {"own", {.levels = {V2(1, 1, 1, 0), V2(0, 1, 1, 0)}, AMPLE}, "own-limit", "own-limit"},
         {"own, the machine short as well",
          {.levels = {V2(1, 1, 1, 0), V2(0, 1, 1, 0)}, SHORT},
@@ -145,25 +161,12 @@ static void version_2_tells_the_limit(void **state)
         {"huge", {.levels = {V2(NONE - 1, NONE - 1, NONE - 1, NONE - 1)}, AMPLE}, "own-limit", "own-limit"},
     };
     (void)state;
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        struct mw_verdict_facts facts = facts_of(KILLED(SIGKILL), cases[i].happened);
-        facts.happened.version = facts.cgroup.version = 2;
-        while (facts.happened.levels[facts.happened.level_count].limit_bytes)
-            facts.happened.level_count++;
-        struct mw_verdict verdict = mw_verdict(&facts);
-        CHECK_TEXT(cases[i].what, origins_text(&verdict), cases[i].origins);
-        CHECK_TEXT(cases[i].what, mw_cause_word(verdict.cause), cases[i].cause);
-    }
+    check_origins(2, cases, COUNT(cases));
 }
 
 static void version_1_tells_the_limit(void **state)
 {
-    static const struct {
-        const char *what;
-        struct mw_group_counts happened;
-        const char *cause;
-        const char *origins;
-    } cases[] = {
+    static const struct origin_case cases[] = {
         {"own", {.levels = {V1(1, 7, 0, 1), V1(0, 0, 0, NONE)}, SHORT}, "own-limit", "own-limit"},
         {"own, the parent's met by its cache",
          {.levels = {V1(1, 7, 0, 1), V1(0, 99, 0, NONE)}, SHORT},
@@ -217,15 +220,7 @@ static void version_1_tells_the_limit(void **state)
         {"nothing is known", {.levels = {V1(NONE, NONE, NONE, 1)}, AMPLE}, "oom", ""},
     };
     (void)state;
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        struct mw_verdict_facts facts = facts_of(KILLED(SIGKILL), cases[i].happened);
-        facts.happened.version = facts.cgroup.version = 1;
-        while (facts.happened.levels[facts.happened.level_count].limit_bytes)
-            facts.happened.level_count++;
-        struct mw_verdict verdict = mw_verdict(&facts);
-        CHECK_TEXT(cases[i].what, origins_text(&verdict), cases[i].origins);
-        CHECK_TEXT(cases[i].what, mw_cause_word(verdict.cause), cases[i].cause);
-    }
+    check_origins(1, cases, COUNT(cases));
 }
 
 /* What the kernel has counted when its limit of 60 MiB had the OOM killer called, and it took one or more. */

@@ -18,30 +18,17 @@ v1) top=/sys/fs/cgroup/memory limit_file=memory.limit_in_bytes own_line=:memory:
 v2) top=/sys/fs/cgroup limit_file=memory.max own_line=0::/ ;;
 *) echo "FAIL there is no version $version" && exit 2 ;;
 esac
-launcher=/memwatch/agent/memwatch-run
-leak=/memwatch/examples/leak
+# shellcheck source=tests/vm/words.sh
+source /memwatch/words.sh
 wave=/memwatch/examples/wave
 arenas=/memwatch/arenas
 library=/memwatch/preload/libmemwatch.so
-work=/tmp/scenario
-LIMIT_BYTES=62914560       # 60M
-BATCH_BYTES=$((64 * 4096)) # the kernel charges in batches: the peak may fall short of the limit by one
-DEADLINE_S=60
 NOT_HERE=77 # a scenario's status
 
-# ---- words for the scenarios ----
-
-said() { # what memwatch-run said, not what the library did
-    grep '^memwatch-run: ' "$work/err"
-}
+# ---- more words, of a machine where we are root ----
 
 not_here() { # the scenario is of what this version does not have
     exit "$NOT_HERE"
-}
-
-fail() {
-    echo "$*; status ${status-none}; said: $(said)"
-    exit 1
 }
 
 # Runs a command to its end: $status, $work/out and $work/err.
@@ -75,17 +62,6 @@ make_group() { # DIRECTORY: at the top
     mkdir "$1" || fail "no group $1"
 }
 
-await() { # WHAT COMMAND...: until the command succeeds
-    local what=$1 end=$((SECONDS + DEADLINE_S))
-    shift
-    until "$@" 2>/dev/null; do
-        ((SECONDS < end)) || fail "waited in vain: $what"
-        sleep 0.1
-    done
-}
-
-ended() { ! kill -0 "$1"; }
-
 # Starts memwatch-run: $launched is its process, $group its group, once the program is in it.
 start() {
     "$launcher" "$@" >"$work/out" 2>"$work/err" </dev/null &
@@ -100,27 +76,8 @@ finish() { # waits for what `start` started: $status
     wait "$launched" || status=$?
 }
 
-expect_status() {
-    [[ $status -eq $1 ]] || fail "status $1 expected"
-}
-
-expect_said() { # TIMES PATTERN
-    local times
-    times=$(said | grep -cE -- "$2")
-    [[ $times -eq $1 ]] || fail "expected $1 times, found $times: $2"
-}
-
 expect_limit_by() { # PARENT: the limit stands, by the right version, in a group below that one
     expect_said 1 "limit 60 MiB \\($LIMIT_BYTES bytes\\) by cgroup $version $1/memwatch-[0-9]+-[0-9]+\$"
-}
-
-expect_peaks_at_limit() {
-    local peak peaks
-    peaks=$(said | sed -n 's/.*peak [^(]*(\([0-9]*\) bytes.*/\1/p')
-    [[ $peaks ]] || fail "no peak is told"
-    for peak in $peaks; do
-        ((peak <= LIMIT_BYTES && peak >= LIMIT_BYTES - BATCH_BYTES)) || fail "peak $peak"
-    done
 }
 
 expect_nothing_left() {
@@ -131,41 +88,10 @@ expect_nothing_left() {
 
 # ---- scenarios: each in a subshell, which `fail` ends ----
 
-oom_kill_is_told_and_restarted() {
-    local verdict="leak \\(pid [0-9]+\\) was killed by the kernel's OOM killer at its own limit after .*: limit 60 MiB"
-    verdict+=" \\($LIMIT_BYTES bytes\\), peak [0-9.]+ MiB \\([0-9]+ bytes\\), 1 OOM kill, working set at the end [^;]*"
-    try "$launcher" --limit 60M --start-limit 2 --restart-delay 10ms "$leak" 1000
-    expect_status 137
-    expect_said 3 "limit 60 MiB .* by cgroup $version $top/memwatch-"
-    expect_said 3 "$verdict"
-    expect_said 1 "$verdict; restart 1 of at most 2 in "
-    expect_said 1 "$verdict; restart 2 of at most 2 in "
-    expect_said 1 "$verdict; not started again"
-    expect_peaks_at_limit
-}
-
 no_restart_where_none_is_wanted() {
     try "$launcher" --limit 60M --restart=no "$leak" 1000
     expect_status 137
     expect_said 1 "killed by the kernel's OOM killer"
-    expect_said 0 'restart [0-9]'
-}
-
-oom_kill_of_a_descendant_is_told() {
-    try "$launcher" --limit 60M bash -c '"$0" 1000; echo "survived $?"' "$leak"
-    expect_status 0
-    grep -q '^survived 137$' "$work/out" || fail "the program did not live on"
-    expect_said 1 'exited with status 0 after .*, 1 OOM kill \(of a process that it had started, at its own limit\), '
-    expect_said 0 'restart [0-9]'
-}
-
-kill_from_outside_is_not_called_oom() {
-    start --limit 60M sleep 1000
-    kill -9 "$(head -n 1 "$group/cgroup.procs")"
-    finish
-    expect_status 137
-    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill, '
-    expect_said 0 "kernel's OOM killer"
     expect_said 0 'restart [0-9]'
 }
 
@@ -239,20 +165,6 @@ starts_from_a_group_with_processes() {
     expect_peaks_at_limit
     [[ $version = v1 ]] || parent=$top # v2 has no processes beside groups with controllers: it stands beside
     expect_limit_by "$parent"
-}
-
-lower_limit_of_an_ancestor_is_shown() {
-    local ancestor=$top/low
-    make_group "$ancestor"
-    pass_memory_on "$ancestor"
-    mkdir "$ancestor/inner"
-    echo 40M >"$ancestor/$limit_file"
-    try_within "$ancestor/inner" "$launcher" --limit 60M --restart=no "$leak" 1000
-    rmdir "$ancestor/inner" "$ancestor"
-    expect_status 137
-    expect_said 1 "limit 40 MiB \\(41943040 bytes\\) by cgroup $version $ancestor/"
-    expect_said 1 'the limit asked for was 60 MiB; the groups above'
-    expect_said 1 "OOM killer at the limit of the cgroup $ancestor, 40 MiB \\(41943040 bytes\\), after .*: limit 40 MiB .*, 1 OOM kill, "
 }
 
 # Also where the program's group stands beside the launcher's own.
@@ -380,63 +292,6 @@ sigterm_is_passed_on() {
     [[ ! -e $group ]] || fail "the group is still there"
 }
 
-# ---- which limit it was ----
-
-limited_group() { # DIRECTORY LIMIT
-    make_group "$1"
-    pass_memory_on "$1"
-    echo "$2" >"$1/$limit_file" || fail "no limit of $1"
-}
-
-# Without a limit; and it is the one that the kernel would choose first.
-machine_out_of_memory_is_told() {
-    try "$launcher" --restart=no bash -c 'echo 1000 >/proc/self/oom_score_adj; exec "$0" 1000' "$leak"
-    expect_status 137
-    expect_said 1 "killed by the kernel's OOM killer as the whole machine had run out of memory after .*: limit none"
-}
-
-cgroup_kill_is_not_called_oom() {
-    [[ $version = v2 ]] || not_here # v1 has no such file
-    start --limit 60M sleep 1000
-    echo 1 >"$group/cgroup.kill"
-    finish
-    expect_status 137
-    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill, '
-}
-
-a_siblings_oom_kill_is_not_ours() {
-    local parent=$top/family
-    limited_group "$parent" 40M
-    mkdir "$parent/inner" "$parent/sibling"
-    try_within "$parent/inner" "$launcher" --restart=no bash -c '
-        (echo 0 >"$1/cgroup.procs" && exec "$0" 1000); kill -9 $$' "$leak" "$parent/sibling"
-    find "$parent" -depth -type d -exec rmdir {} \;
-    expect_status 137
-    expect_said 1 'was killed by signal 9 \(SIGKILL\), not by the OOM killer, .*, no OOM kill, '
-}
-
-a_group_killed_at_once_is_one_event() {
-    [[ $version = v2 ]] || not_here # v1 knows no such thing
-    try "$launcher" --limit 60M --restart=no bash -c 'echo 1 >"$(own_group)/memory.oom.group"; "$0" 1000; exit 0' "$leak"
-    expect_status 137
-    expect_said 1 'OOM killer at its own limit after .*, [0-9]+ OOM kills at once, as memory.oom.group asks, '
-}
-
-limit_of_memory_and_swap_is_told() {
-    [[ $version = v1 ]] || not_here # v2 has none
-    [[ -e $top/memory.memsw.limit_in_bytes ]] || fail "this kernel does not account for swap"
-    try "$launcher" --limit 60M --restart=no bash -c '
-        echo 60M >"$(own_group)/memory.memsw.limit_in_bytes"; exec "$0" 1000' "$leak"
-    expect_status 137
-    expect_said 1 'OOM killer at its own limit of memory and swap together, 60 MiB \([0-9]+ bytes\), after '
-}
-
-crash_is_called_one() {
-    try "$launcher" --limit 60M sh -c 'kill -SEGV $$'
-    expect_status 139
-    expect_said 1 'crashed with signal 11 \(SIGSEGV\), .*, no OOM kill, '
-}
-
 # ---- the further limits, how they are asked for, and stopping ----
 
 # Runs a program under a limit of 60M and that option, which prints these files of its group.
@@ -520,17 +375,16 @@ all_that_does_not_stop_in_time_is_killed() {
 
 # ---- all of them ----
 
+# shellcheck source=tests/vm/verdict-scenarios.sh
+source /memwatch/verdict-scenarios.sh
 scenarios=(
-    oom_kill_is_told_and_restarted
+    "${verdicts[@]}"
     no_restart_where_none_is_wanted
-    oom_kill_of_a_descendant_is_told
-    kill_from_outside_is_not_called_oom
     program_is_in_the_group_from_its_start
     exit_statuses_pass_through
     descendants_left_behind_are_ended
     groups_made_by_the_program_are_counted_and_removed
     starts_from_a_group_with_processes
-    lower_limit_of_an_ancestor_is_shown
     limit_of_the_own_group_is_not_escaped
     library_shows_the_cgroup
     library_tells_the_cgroup_in_json
@@ -541,32 +395,12 @@ scenarios=(
     swappiness_is_set_or_its_lack_told
     arenas_follow_the_cpu_quota
     sigterm_is_passed_on
-    machine_out_of_memory_is_told
-    cgroup_kill_is_not_called_oom
-    a_siblings_oom_kill_is_not_ours
-    a_group_killed_at_once_is_one_event
-    limit_of_memory_and_swap_is_told
-    crash_is_called_one
     high_is_set
     swap_is_limited
     oom_group_kills_all_at_once
     group_is_made_below_the_one_named
     all_that_does_not_stop_in_time_is_killed
 )
-# What is said of a death, one for each cause: run $repeat times more.
-verdicts=(
-    oom_kill_is_told_and_restarted
-    oom_kill_of_a_descendant_is_told
-    lower_limit_of_an_ancestor_is_shown
-    machine_out_of_memory_is_told
-    kill_from_outside_is_not_called_oom
-    cgroup_kill_is_not_called_oom
-    a_siblings_oom_kill_is_not_ours
-    a_group_killed_at_once_is_one_event
-    limit_of_memory_and_swap_is_told
-    crash_is_called_one
-)
-
 failures=0
 
 # $outcome is its status: 0, NOT_HERE, or another where it failed, which has been told.

@@ -10,27 +10,14 @@
 # shellcheck disable=SC2016,SC2317
 set -u
 
-launcher=/memwatch/agent/memwatch-run
-leak=/memwatch/examples/leak
+# shellcheck source=tests/vm/words.sh
+source /memwatch/words.sh
 export launcher leak
-work=/tmp/scenario
 manager=/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service
 scope_pattern="$manager/[^ ]*/memwatch-[0-9]+\\.scope"
-LIMIT_BYTES=62914560 # 60M
 ROOM_BYTES=$((64 * 1024 * 1024)) # what memwatch-run's scope may hold beyond the program
-BATCH_BYTES=$((64 * 4096)) # the kernel charges in batches: the peak may fall short of the limit by one
-DEADLINE_S=60
 
-# ---- words for the scenarios ----
-
-said() { # what memwatch-run said, not what the library did
-    grep '^memwatch-run: ' "$work/err"
-}
-
-fail() {
-    echo "$*; status ${status-none}; said: $(said)"
-    exit 1
-}
+# ---- more words, of a machine where we are a user ----
 
 # Runs a program as tester in a session of its own, as after a login: $status, $work/out and $work/err. In its group
 # nobody but systemd may make groups.
@@ -50,17 +37,6 @@ try_stranger() { # PROGRAM_FOR_SH
 manage() { # systemctl --user, for tester
     setpriv --reuid tester --regid tester --init-groups env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user "$@"
 }
-
-await() { # WHAT COMMAND...: until the command succeeds
-    local what=$1 end=$((SECONDS + DEADLINE_S))
-    shift
-    until "$@" 2>/dev/null; do
-        ((SECONDS < end)) || fail "waited in vain: $what"
-        sleep 0.1
-    done
-}
-
-ended() { ! kill -0 "$1"; }
 
 find_group() { # of the program that $launched has started
     local procs=("$manager"/*/"memwatch-$launched.scope/memwatch-$launched-"*/cgroup.procs)
@@ -85,16 +61,6 @@ finish() { # waits for what `start` started: $status
     wait "$session" || status=$?
 }
 
-expect_status() {
-    [[ $status -eq $1 ]] || fail "status $1 expected"
-}
-
-expect_said() { # TIMES PATTERN
-    local times
-    times=$(said | grep -cE -- "$2")
-    [[ $times -eq $1 ]] || fail "expected $1 times, found $times: $2"
-}
-
 expect_one_line() { # PATTERN
     expect_said 1 "$1"
     [[ $(wc -l <"$work/err") -eq 1 ]] || fail "more than one line"
@@ -102,15 +68,6 @@ expect_one_line() { # PATTERN
 
 expect_limit_in_scope() { # TIMES
     expect_said "$1" "limit 60 MiB \\($LIMIT_BYTES bytes\\) by cgroup v2 $scope_pattern/memwatch-[0-9]+-[0-9]+\$"
-}
-
-expect_peaks_at_limit() {
-    local peak peaks
-    peaks=$(said | sed -n 's/.*peak [^(]*(\([0-9]*\) bytes.*/\1/p')
-    [[ $peaks ]] || fail "no peak is told"
-    for peak in $peaks; do
-        ((peak <= LIMIT_BYTES && peak >= LIMIT_BYTES - BATCH_BYTES)) || fail "peak $peak"
-    done
 }
 
 nothing_is_left() {
@@ -243,6 +200,17 @@ one_within_another_needs_no_second_scope() {
 
 # ---- what is said where it cannot be had ----
 
+journal_has() { # PROCESS PATTERN
+    journalctl --quiet --output cat "_PID=$1" | grep -q "$2"
+}
+
+lines_go_to_the_journal() {
+    try 'MEMWATCH_OUTPUT=none $launcher --log journal --limit 60M sh -c "echo \$PPID; exit 3"'
+    expect_status 3
+    [[ ! -s $work/err ]] || fail "on standard error: $(<"$work/err")"
+    await "the journal has it" journal_has "$(<"$work/out")" 'exited with status 3 '
+}
+
 without_a_manager() {
     try_stranger 'unset XDG_RUNTIME_DIR; $launcher --limit-mode systemd --limit 60M true'
     expect_status 125
@@ -307,6 +275,7 @@ scenarios=(
     stopping_the_scope_ends_all
     it_serves_from_a_service_of_the_users
     one_within_another_needs_no_second_scope
+    lines_go_to_the_journal
     without_a_manager
     with_the_manager_of_another
     with_a_manager_that_does_not_answer
