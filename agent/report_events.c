@@ -87,11 +87,15 @@ void mw_report_print_last_events(const struct mw_report *report, size_t most, FI
         mw_report_choose_events(report->view, true, most < MW_REPORT_EVENTS ? most : MW_REPORT_EVENTS, chosen);
     for (size_t i = 0; i < count; i++) {
         const struct mw_segment_event *event = &report->view->events[chosen[i]];
-        char buffer[WIDTH + 1]; /* what does not fit is left out */
+        char buffer[WIDTH + 1];
         struct mw_text text = MW_TEXT(buffer);
         mw_text_string(&text, mw_report_duration(age_of(report, event)));
         mw_text_string(&text, report->is_alive ? " ago: " : " before the end: ");
         mw_event_describe(&text, event);
+        /* What does not fit is left out, but half a figure would be a wrong one. */
+        char *last = text.truncated ? strrchr(buffer, ',') : NULL;
+        if (last)
+            *last = '\0';
         fprintf(out, "%s\n", buffer);
     }
 }

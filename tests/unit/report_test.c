@@ -215,6 +215,8 @@ static void the_post_mortem_tells_what_the_limiter_did_last(void **state)
     close_out(out);
     CHECK_HAS("last", out->text, "10 s before the end: past the limit of 60 MiB, trim: 12 MiB came back in 0 us, RSS");
     CHECK_HAS("last", out->text, "\n1 s before the end: an allocation of 8 MiB failed at the hard limit of 60 MiB");
+    CHECK_HAS("last", out->text,
+              "\n8 s before the end: after the program's pressure callbacks\n"); /* no half figures */
     CHECK_LACKS("last", out->text, "limit set");
     assert_in_range(out->lines, 8, 15);
     free(out->text);
