@@ -35,7 +35,7 @@ int main(int argc, char **argv)
         return 125;
     }
     put(group, argv[2], argv[3]);
-    pid_t pid = vfork();
+    pid_t pid = fork();
     if (pid == 0) {
         put(group, "cgroup.procs", "0");
         execvp(argv[4], argv + 4);

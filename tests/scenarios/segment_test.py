@@ -4,6 +4,7 @@
 PROFILE_KILLS: how often a process is killed in the midst of an allocation storm.
 """
 
+import contextlib
 import os
 import pathlib
 import random
@@ -169,23 +170,28 @@ class Places(Segments):
 
     def test_a_place_that_fills_up_under_the_program_does_it_no_harm(self):
         place = self.small_place("2M")
+
+        def fill(left_bytes):
+            with open(place / "filler", "ab", buffering=0) as filler, contextlib.suppress(OSError):
+                while os.statvfs(place).f_bavail * 4096 > left_bytes:
+                    filler.write(bytes(4096))
+        fill(128 << 10)  # it wants twice as much, and most of that before it says that it is ready
         with start([program("storm"), "8"], options=self.options(dir=place, sample="2K", interval="10ms")) as process:
             self.assertEqual(process.stdout.readline(), b"ready\n")
-            with open(place / "filler", "wb", buffering=0) as filler:
-                try:
-                    while True:
-                        filler.write(bytes(4096))
-                except OSError:
-                    pass
+            fill(0)
             path, = place.glob("*/*.mw")
-            wait_until(lambda: Segment(path).dropped_stacks + Segment(path).dropped_samples if self.stopped(process) else None,
-                       "something found no room")
+            # Whose thread found no room for its slot has no samples either.
+            wait_until(lambda: any(self.dropped(Segment(path))) if self.stopped(process) else None, "something found no room")
             process.send_signal(signal.SIGCONT)
             time.sleep(0.3)  # it lives on, and that takes time
             self.assertIsNone(process.poll())
             process.kill()
             process.wait(30)
         Segment(path).check(threads=17)
+
+    @staticmethod
+    def dropped(segment):
+        return segment.dropped_stacks, segment.dropped_samples, segment.dropped_slots
 
     def stopped(self, process):
         """Lets it run for a moment and stops it, so that what it writes can be read at leisure."""
