@@ -19,6 +19,7 @@ LIBRARY = BUILD / "preload" / "libmemwatch.so"
 LAUNCHER = BUILD / "agent" / "memwatch-run"
 MEMWATCH = BUILD / "agent" / "memwatch"
 DEADLINE_S = 60
+TEST_DEADLINE_S = int(os.environ.get("MEMWATCH_TEST_DEADLINE_S", "300"))  # less than what CTest gives the file
 SHARED_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps nginx, also from a user's shell
@@ -133,8 +134,32 @@ def left_groups():
     return sorted(path for path in groups if not pathlib.Path("/proc", path.name.split("-")[1]).exists())
 
 
+# A program in Python that writes the number of each signal that reaches it. It waits for them rather than handling
+# them: one that comes between a handler's end and pause() would be handled only once another comes.
+CATCHABLE_SIGNALS = sorted(set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33})
+WRITES_SIGNALS = f"""
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {[*map(int, CATCHABLE_SIGNALS)]})
+os.write(1, b"ready\\n")
+while True:
+    os.write(1, b"%d\\n" % signal.sigwait({[*map(int, CATCHABLE_SIGNALS)]}))
+"""
+
+
 class Scenario(unittest.TestCase):
     maxDiff = None
+    deadline_s = TEST_DEADLINE_S
+
+    def run(self, result=None):
+        """A wait that has no deadline of its own, such as for a line of a pipe, ends with the test's."""
+        def ends(*_):
+            raise AssertionError(f"the test has not ended within {self.deadline_s} s")
+        signal.signal(signal.SIGALRM, ends)
+        signal.alarm(self.deadline_s)
+        try:
+            return super().run(result)
+        finally:
+            signal.alarm(0)
 
 
 class Segments(Scenario):
@@ -168,6 +193,6 @@ def main():
     raise SystemExit(not program.result.wasSuccessful())
 
 
-__all__ = ["BUILD", "DEADLINE_S", "LAUNCHER", "LIBRARY", "MEMWATCH", "Scenario", "Segments", "can_make_groups", "environment",
-           "json_lines", "left_groups", "main", "memory_group", "memwatch", "program", "run", "signal", "start", "statistics",
-           "wait_until"]
+__all__ = ["BUILD", "CATCHABLE_SIGNALS", "DEADLINE_S", "LAUNCHER", "LIBRARY", "MEMWATCH", "Scenario", "Segments",
+           "WRITES_SIGNALS", "can_make_groups", "environment", "json_lines", "left_groups", "main", "memory_group",
+           "memwatch", "program", "run", "signal", "start", "statistics", "wait_until"]

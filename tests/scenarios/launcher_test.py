@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import (LAUNCHER, LIBRARY, Scenario, can_make_groups, left_groups, main, memory_group, program, run,
-                     signal, start, wait_until)
+from harness import (CATCHABLE_SIGNALS, LAUNCHER, LIBRARY, WRITES_SIGNALS, Scenario, can_make_groups, left_groups, main,
+                     memory_group, program, run, signal, start, wait_until)
 
 GROUPS = can_make_groups()
 LIMIT = 60 << 20
@@ -159,18 +159,11 @@ class Passing(Launcher):
             self.assertEqual(launch("sh", "-c", f"kill -{number:d} $$").returncode, 128 + number)
 
     def test_every_catchable_signal_reaches_the_program(self):
-        excluded = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33}
-        script = ("import os, signal\n"
-                  "for n in range(1, 65):\n"
-                  f"    if n not in {set(map(int, excluded))}: signal.signal(n, lambda n, f: os.write(1, b'%d\\n' % n))\n"
-                  "os.write(1, b'ready\\n')\n"
-                  "while True: signal.pause()\n")
-        with start_launcher("/usr/bin/python3", "-c", script) as process:
+        with start_launcher("/usr/bin/python3", "-c", WRITES_SIGNALS) as process:
             self.assertEqual(process.stdout.readline(), b"ready\n")
-            for number in range(1, 65):
-                if number not in excluded:
-                    process.send_signal(number)
-                    self.assertEqual(process.stdout.readline(), b"%d\n" % number)
+            for number in CATCHABLE_SIGNALS:
+                process.send_signal(number)
+                self.assertEqual(process.stdout.readline(), b"%d\n" % number)
             os.kill(child_of(process), signal.SIGKILL)
             process.communicate(timeout=30)
 

@@ -10,7 +10,8 @@ import subprocess
 import time
 import unittest
 
-from harness import LAUNCHER, Scenario, can_make_groups, main, memory_group, program, run, signal, start, wait_until
+from harness import (CATCHABLE_SIGNALS, LAUNCHER, WRITES_SIGNALS, Scenario, can_make_groups, main, memory_group,
+                     program, run, signal, start, wait_until)
 
 GROUPS = can_make_groups()
 LIMIT = 60 << 20
@@ -115,15 +116,10 @@ class AsParent:
         self.assertEqual(self.launch("--nonsense").returncode, 125)
 
     def test_signals_reach_the_program(self):
-        numbers = [n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33)]
-        script = ("import os, signal\n"
-                  f"for n in {numbers}: signal.signal(n, lambda n, f: os.write(1, b'%d\\n' % n))\n"
-                  "os.write(1, b'ready\\n')\n"
-                  "while True: signal.pause()\n")
-        with self.start("/usr/bin/python3", "-c", script) as process:
+        with self.start("/usr/bin/python3", "-c", WRITES_SIGNALS) as process:
             self.assertEqual(process.stdout.readline(), b"ready\n")
             launcher = self.launcher_of(process)
-            for number in numbers:
+            for number in CATCHABLE_SIGNALS:
                 os.kill(launcher, number)
                 self.assertEqual(process.stdout.readline(), b"%d\n" % number)
             os.kill(self.program_of(launcher), signal.SIGKILL)
