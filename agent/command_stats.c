@@ -120,7 +120,7 @@ static void print_table(const struct mw_target *target, const struct memwatch_st
     put_unix_ns(&value, view->snapshot.time_unix_ns, now_unix_ns);
     mw_text_string(&value, view->snapshot_is_torn ? ", in the midst of a change" : "");
     print_value("last tick", &value); /* of which the kernel's figures are */
-#define PRINT_STATISTIC(ctype, Name, kind, unit, help)                                                                 \
+#define PRINT_STATISTIC(ctype, Name, kind, unit, metric, help)                                                         \
     put_##unit(&value, stats->Name, now_unix_ns);                                                                      \
     print_value(#Name, &value);
     MEMWATCH_STATISTICS(PRINT_STATISTIC)

@@ -138,7 +138,7 @@ static void put_allocators(struct mw_text *out, const struct memwatch_stats *sta
 void mw_format_json(struct mw_text *out, const struct mw_identity *who, const struct memwatch_stats *stats)
 {
     begin_json(out, who);
-#define PUT_MEMBER(ctype, Name, kind, unit, help)                                                                      \
+#define PUT_MEMBER(ctype, Name, kind, unit, metric, help)                                                              \
     mw_text_string(out, ",\"" #Name "\":");                                                                            \
     put_##ctype(out, stats->Name);
     MEMWATCH_STATISTICS(PUT_MEMBER)

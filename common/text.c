@@ -72,9 +72,9 @@ void mw_text_double(struct mw_text *text, double value, unsigned decimals)
     mw_text_fixed(text, whole, decimals);
 }
 
-/* The length of the well-formed UTF-8 sequence that begins at s, or 0. */
-static size_t utf8_length(const unsigned char *s)
+size_t mw_text_utf8_length(const char *string)
 {
+    const unsigned char *s = (const unsigned char *)string;
     if (s[0] < 0x80)
         return 1;
     size_t length = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
@@ -92,7 +92,7 @@ void mw_text_json_string(struct mw_text *text, const char *string)
     static const char hex[] = "0123456789abcdef";
     mw_text_char(text, '"');
     for (const unsigned char *s = (const unsigned char *)string; *s;) {
-        size_t length = utf8_length(s);
+        size_t length = mw_text_utf8_length((const char *)s);
         if (length == 0) {
             mw_text_string(text, "\\ufffd");
             s++;

@@ -34,6 +34,8 @@ void mw_text_fixed(struct mw_text *text, uint64_t value, unsigned decimals);
 void mw_text_double(struct mw_text *text, double value, unsigned decimals);
 /* In quotes, escaped as JSON wants it; bytes that are not UTF-8 become U+FFFD. */
 void mw_text_json_string(struct mw_text *text, const char *string);
+/* The length of the well-formed UTF-8 sequence that begins there, or 0. */
+size_t mw_text_utf8_length(const char *string);
 /* Spaces until the text is `length` long. */
 void mw_text_pad_to(struct mw_text *text, size_t length);
 

@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "memwatch_statistics.h"
+#include "metrics.h"
 #include "options.h"
 #include "roff.h"
 #include "run_options.h"
@@ -35,6 +36,21 @@ static void row(const char *const *cells, unsigned count)
 #define ROW(...)                                                                                                       \
     row((const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
+/* Of a statistic that is the same as another there is no metric. */
+static void statistic_row(const char *name, const char *kind, const char *unit, const char *metric, const char *help)
+{
+    char quoted_name[64];
+    char called[128] = "";
+    struct mw_text text = MW_TEXT(called);
+    snprintf(quoted_name, sizeof quoted_name, "`%s`", name);
+    if (*metric) {
+        mw_text_char(&text, '`');
+        mw_metrics_name(&text, metric, unit, kind);
+        mw_text_char(&text, '`');
+    }
+    ROW(quoted_name, kind, unit, help, called);
+}
+
 static void statistics(void)
 {
     puts("# Statistics\n\n"
@@ -44,10 +60,12 @@ static void statistics(void)
          "latest\n"
          "is at (NumTrim + 255) % 256), `BySize` (`Size`, the largest usable size of the class; `Mallocs`; "
          "`Frees`)\n"
-         "and `Allocators` (below).\n"
+         "and `Allocators` (below).\n\n"
+         "The last column is what `memwatch serve` calls it: seconds rather than ns. Of an optional one there is no "
+         "sample where\nit is 0.\n"
          "\nMade from `include/memwatch_statistics.h` by `./dev docs`.\n\n"
-         "| name | kind | unit | meaning |\n|---|---|---|---|");
-#define STATISTIC_ROW(ctype, Name, kind, unit, help) ROW("`" #Name "`", #kind, #unit, help);
+         "| name | kind | unit | meaning | metric |\n|---|---|---|---|---|");
+#define STATISTIC_ROW(ctype, Name, kind, unit, metric, help) statistic_row(#Name, #kind, #unit, metric, help);
     MEMWATCH_STATISTICS(STATISTIC_ROW)
     puts("\n## What the allocator itself says\n\n"
          "`Allocators` holds, for each allocator that was asked to return memory, its `Name`, when the last such trim "
@@ -143,7 +161,7 @@ static void list(const char *name)
 #define COMMAND_TERM(name, arguments, help) command(#name, arguments, help);
         MW_COMMANDS(COMMAND_TERM)
     } else if (strcmp(name, "statistics") == 0) {
-#define STATISTIC_TERM(ctype, Name, kind, unit, help) term(#Name, "", help " (" #kind ", " #unit ")", "", "");
+#define STATISTIC_TERM(ctype, Name, kind, unit, metric, help) term(#Name, "", help " (" #kind ", " #unit ")", "", "");
         MEMWATCH_STATISTICS(STATISTIC_TERM)
     } else {
         fprintf(stderr, "tables: there is no list \"%s\"\n", name);

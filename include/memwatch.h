@@ -59,7 +59,7 @@ struct memwatch_stats {
     struct memwatch_size_class BySize[MEMWATCH_SIZE_CLASSES];
     /* First the one that malloc leads to, then one beside it; those without a name are to be passed over. */
     struct memwatch_allocator Allocators[MEMWATCH_ALLOCATORS];
-#define MEMWATCH_MEMBER(ctype, Name, kind, unit, help) ctype Name;
+#define MEMWATCH_MEMBER(ctype, Name, kind, unit, metric, help) ctype Name;
     MEMWATCH_STATISTICS(MEMWATCH_MEMBER)
 #undef MEMWATCH_MEMBER
 };

@@ -19,7 +19,7 @@ static const struct mw_identity someone = {.pid = 1234, .comm = "app", .time_uni
 #define FIRST_INDEX 1
 enum {
     INDEX_BEFORE = FIRST_INDEX - 1,
-#define STATISTIC_INDEX(ctype, Name, kind, unit, help) INDEX_##Name,
+#define STATISTIC_INDEX(ctype, Name, kind, unit, metric, help) INDEX_##Name,
     MEMWATCH_STATISTICS(STATISTIC_INDEX) INDEX_END
 #undef STATISTIC_INDEX
 };
@@ -28,7 +28,7 @@ enum {
 static struct memwatch_stats different_stats(void)
 {
     struct memwatch_stats stats = {0};
-#define STATISTIC_DIFFERENT(ctype, Name, kind, unit, help) stats.Name = (ctype)(INDEX_##Name * 1000003);
+#define STATISTIC_DIFFERENT(ctype, Name, kind, unit, metric, help) stats.Name = (ctype)(INDEX_##Name * 1000003);
     MEMWATCH_STATISTICS(STATISTIC_DIFFERENT)
 #undef STATISTIC_DIFFERENT
     return stats;
@@ -49,7 +49,7 @@ static struct memwatch_stats largest_stats(void)
 {
     struct memwatch_stats stats;
     memset(&stats, 0xff, sizeof stats); /* every pause and every class too */
-#define STATISTIC_LARGEST(ctype, Name, kind, unit, help) stats.Name = largest_##ctype();
+#define STATISTIC_LARGEST(ctype, Name, kind, unit, metric, help) stats.Name = largest_##ctype();
     MEMWATCH_STATISTICS(STATISTIC_LARGEST)
 #undef STATISTIC_LARGEST
     for (unsigned i = 0; i < MEMWATCH_ALLOCATORS; i++) {
@@ -120,7 +120,7 @@ static void every_statistic_is_in_json_by_its_name(void **state)
     check_u64(buffer, "Pid", 1234);
     check_string(buffer, "Comm", "app");
     check_string(buffer, "Time", "2023-11-14T22:13:20.123Z");
-#define STATISTIC_CHECK(ctype, Name, kind, unit, help) check_##ctype(buffer, #Name, stats.Name);
+#define STATISTIC_CHECK(ctype, Name, kind, unit, metric, help) check_##ctype(buffer, #Name, stats.Name);
     MEMWATCH_STATISTICS(STATISTIC_CHECK)
 #undef STATISTIC_CHECK
 }
