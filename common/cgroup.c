@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cgroup_search.h"
 #include "fileio.h"
+#include "mountinfo.h"
 #include "procfs.h"
 #include "text.h"
 
@@ -51,53 +53,22 @@ int mw_cgroup_file_path(const struct mw_cgroup *cgroup, enum mw_cgroup_file file
 
 /* ---- locating ---- */
 
-/* A piece of a text. */
-struct span {
-    const char *start;
-    size_t length;
-};
-
-/* Cuts off what stands before the next separator; the rest begins behind it. */
-static struct span cut(struct span *rest, char separator)
-{
-    const char *at = rest->length ? memchr(rest->start, separator, rest->length) : NULL;
-    struct span piece = {rest->start, at ? (size_t)(at - rest->start) : rest->length};
-    size_t used = piece.length + (at ? 1 : 0);
-    rest->start += used;
-    rest->length -= used;
-    return piece;
-}
-
-static bool equals(struct span span, const char *string)
-{
-    return span.length == strlen(string) && memcmp(span.start, string, span.length) == 0;
-}
-
-/* Is that controller one of the comma-separated words? */
-static bool lists(struct span words, const char *controller)
-{
-    while (words.length)
-        if (equals(cut(&words, ','), controller))
-            return true;
-    return false;
-}
-
 /* The process's path in the controller's hierarchy, from lines "number:controllers:path". The path may hold colons. */
-static int find_path(const char *cgroup_text, const char *controller, struct span *path)
+static int find_path(const char *cgroup_text, const char *controller, struct mw_span *path)
 {
-    struct span text = {cgroup_text, strlen(cgroup_text)};
+    struct mw_span text = mw_span_of(cgroup_text);
     int version = 0;
     while (text.length) {
-        struct span line = cut(&text, '\n');
-        struct span number = cut(&line, ':');
-        struct span controllers = cut(&line, ':');
+        struct mw_span line = mw_span_cut(&text, '\n');
+        struct mw_span number = mw_span_cut(&line, ':');
+        struct mw_span controllers = mw_span_cut(&line, ':');
         if (!line.length || line.start[0] != '/')
             continue;
-        if (lists(controllers, controller)) {
+        if (mw_span_lists(controllers, controller)) {
             *path = line;
             return 1;
         }
-        if (equals(number, "0") && !controllers.length) {
+        if (mw_span_is(number, "0") && !controllers.length) {
             *path = line;
             version = 2;
         }
@@ -105,110 +76,104 @@ static int find_path(const char *cgroup_text, const char *controller, struct spa
     return version;
 }
 
-static bool is_octal(char c)
+static bool is_of_controller(const struct mw_mount *mount, int version, const char *controller)
 {
-    return c >= '0' && c <= '7';
+    return version == 2 ? mw_span_is(mount->type, "cgroup2")
+                        : mw_span_is(mount->type, "cgroup") && mw_span_lists(mount->super_options, controller);
 }
 
-/* Undoes the kernel's \040 escapes. */
-static int unescape(struct span escaped, char *out, size_t capacity_bytes)
-{
-    size_t length = 0;
-    for (size_t i = 0; i < escaped.length; length++) {
-        if (length + 1 >= capacity_bytes)
-            return -ENAMETOOLONG;
-        const char *s = escaped.start + i;
-        if (*s == '\\' && escaped.length - i >= 4 && is_octal(s[1]) && is_octal(s[2]) && is_octal(s[3])) {
-            out[length] = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-            i += 4;
-        } else {
-            out[length] = *s;
-            i++;
-        }
-    }
-    out[length] = '\0';
-    return 0;
-}
-
-struct mount {
-    struct span root; /* escaped */
-    struct span point;
+enum {
+    NOT_SEEN = -3,
+    ELSEWHERE = -2, /* a container's own group, seen under another name */
+    CLIMBS = -1
 };
 
-/* One line of mountinfo: "36 35 98:0 /root /point options [optional…] - type source super-options". */
-static bool parse_mount(struct span line, int version, const char *controller, struct mount *out)
+/* Where in a mount the process's group is, the better the more is known of it. */
+struct covering {
+    long quality;            /* how much of the path the mount's root covers; or one of these */
+    unsigned unknown_levels; /* so many names come first that nobody tells */
+    struct mw_span below;    /* and then this */
+};
+
+/* Cuts off a "/.." from the start. */
+static bool cut_climb(struct mw_span *path)
 {
-    for (int i = 0; i < 3; i++)
-        cut(&line, ' ');
-    out->root = cut(&line, ' ');
-    out->point = cut(&line, ' ');
-    cut(&line, ' ');
-    while (line.length && !equals(cut(&line, ' '), "-"))
-        ;
-    struct span type = cut(&line, ' ');
-    cut(&line, ' '); /* the source; what is left are the super options, which may hold spaces */
-    return version == 2 ? equals(type, "cgroup2") : equals(type, "cgroup") && lists(line, controller);
+    if (path->length < 3 || memcmp(path->start, "/..", 3) != 0 || (path->length > 3 && path->start[3] != '/'))
+        return false;
+    *path = (struct mw_span){path->start + 3, path->length - 3};
+    return true;
 }
 
-/* How much of the process's path a mount with that root covers: the root's length where it is a prefix. A root that
- * climbs ("/..": the mount was made outside this cgroup namespace) cannot be placed and counts as the top. -1: none. */
-static long covered(const char *root, struct span path)
+/* A root that climbs ("/..") is of a mount that was made outside this cgroup namespace: the group is below it, by names
+ * that are not told here. A path that climbs further than the root is not in the mount. */
+static struct covering cover(const char *root, struct mw_span path)
 {
-    size_t length = strlen(root);
-    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it does not see what strlen tells
-    bool climbs = length >= 3 && memcmp(root, "/..", 3) == 0 && (length == 3 || root[3] == '/');
-    if (strcmp(root, "/") == 0 || climbs)
-        return 0;
-    if (length > path.length || memcmp(root, path.start, length) != 0)
-        return -1;
-    return length == path.length || path.start[length] == '/' ? (long)length : -1;
+    size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+    struct mw_span root_left = mw_span_of(root);
+    unsigned levels = 0;
+    if (length <= path.length && memcmp(root, path.start, length) == 0 &&
+        (length == path.length || path.start[length] == '/')) {
+        struct mw_span below = {path.start + length, path.length - length};
+        struct mw_span rest = below;
+        if (!cut_climb(&rest))
+            return (struct covering){(long)length, 0, below};
+    }
+    while (cut_climb(&root_left))
+        levels += !cut_climb(&path);
+    if (root_left.length || levels == 0)
+        return (struct covering){ELSEWHERE, 0, {"", 0}};
+    while (path.length && path.start[path.length - 1] == '/')
+        path.length--;
+    return (struct covering){CLIMBS, levels, path};
 }
 
-/* dir = point + the path below the mount's root, without a slash at the end. */
-static int place(struct mw_cgroup *out, const char *point, struct span below)
+/* dir = point + the path below the mount's root, without a slash at the end; the point alone, where names between them
+ * are not known. */
+static int place(struct mw_cgroup *out, const char *point, const struct covering *covering)
 {
     struct mw_text dir = MW_TEXT(out->dir);
     mw_text_string(&dir, point);
     out->top_length = dir.length;
-    mw_text_bytes(&dir, below.start, below.length);
+    if (!covering->unknown_levels)
+        mw_text_bytes(&dir, covering->below.start, covering->below.length);
     while (dir.length > out->top_length && dir.start[dir.length - 1] == '/')
         dir.start[--dir.length] = '\0';
     return dir.truncated ? -ENAMETOOLONG : 0;
 }
 
-static int locate(const char *cgroup_text, const char *mountinfo_text, const char *controller, struct mw_cgroup *out)
+static int locate(const char *cgroup_text, const char *mountinfo_text, const char *controller, struct mw_cgroup *out,
+                  struct covering *best)
 {
-    struct span path;
-    struct span text = {mountinfo_text, strlen(mountinfo_text)};
-    long best = -2;
+    struct mw_span path;
+    struct mw_span text = mw_span_of(mountinfo_text);
+    *best = (struct covering){.quality = NOT_SEEN};
     out->version = find_path(cgroup_text, controller, &path);
     if (!out->version)
         return -ENOENT;
     while (text.length) {
-        struct mount mount;
+        struct mw_mount mount;
         char root[MW_CGROUP_PATH_BYTES];
         char point[MW_CGROUP_PATH_BYTES];
-        if (!parse_mount(cut(&text, '\n'), out->version, controller, &mount))
+        if (!mw_mount_parse(mw_span_cut(&text, '\n'), &mount) || !is_of_controller(&mount, out->version, controller))
             continue;
-        if (unescape(mount.root, root, sizeof root) || unescape(mount.point, point, sizeof point))
+        if (mw_mount_unescape(mount.root, root, sizeof root) || mw_mount_unescape(mount.point, point, sizeof point))
             return -ENAMETOOLONG;
-        long here = covered(root, path);
-        if (here <= best)
+        struct covering here = cover(root, path);
+        if (here.quality <= best->quality || mw_mount_is_hidden(mountinfo_text, &mount))
             continue;
-        /* A mount of some other part of the tree is a container's own group seen under another name. */
-        struct span below =
-            here < 0 ? (struct span){"", 0} : (struct span){path.start + here, path.length - (size_t)here};
-        int error = place(out, point, below);
+        int error = place(out, point, &here);
         if (error)
             return error;
-        best = here;
+        *best = here;
     }
-    return best == -2 ? -ENOENT : 0;
+    return best->quality == NOT_SEEN ? -ENOENT : 0;
 }
 
 int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct mw_cgroup *out)
 {
-    return locate(cgroup_text, mountinfo_text, "memory", out);
+    struct covering covering;
+    int error = locate(cgroup_text, mountinfo_text, "memory", out, &covering);
+    return error ? error : covering.unknown_levels ? -EXDEV : 0;
 }
 
 /* A file of any length in a mapping of its own, which the caller unmaps. */
@@ -260,6 +225,13 @@ static int prefix_root(const char *root, struct mw_cgroup *cgroup)
     return 0;
 }
 
+/* "self" or a number. */
+static uint64_t number_of(const char *process)
+{
+    uint64_t pid;
+    return mw_single_value(process, &pid) ? pid : (uint64_t)mw_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
 static int find(const char *root, const char *process, const char *controller, struct mw_cgroup *out)
 {
     struct mapped_text cgroup_text;
@@ -269,11 +241,17 @@ static int find(const char *root, const char *process, const char *controller, s
         return error;
     error = map_proc_text(root, process, "mountinfo", &mountinfo_text);
     if (!error) {
-        error = locate(cgroup_text.start, mountinfo_text.start, controller, out);
+        struct covering covering;
+        error = locate(cgroup_text.start, mountinfo_text.start, controller, out, &covering);
+        if (!error)
+            error = prefix_root(root, out);
+        if (!error && covering.unknown_levels)
+            error = mw_cgroup_search(out->dir, sizeof out->dir, covering.unknown_levels, covering.below,
+                                     number_of(process));
         mw_sys_munmap(mountinfo_text.start, mountinfo_text.bytes);
     }
     mw_sys_munmap(cgroup_text.start, cgroup_text.bytes);
-    return error ? error : prefix_root(root, out);
+    return error;
 }
 
 int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out)

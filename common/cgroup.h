@@ -53,10 +53,12 @@ const char *mw_cgroup_file_name(int version, enum mw_cgroup_file file);
 int mw_cgroup_file_path(const struct mw_cgroup *cgroup, enum mw_cgroup_file file, char *path, size_t capacity_bytes);
 
 /* Finds the memory cgroup from the texts of /proc/PID/cgroup and /proc/PID/mountinfo.
- * -ENOENT: no memory controller, or it is mounted nowhere. -ENAMETOOLONG. */
+ * -ENOENT: no memory controller, or it is mounted nowhere. -EXDEV: it is mounted, but the mount was made outside this
+ * cgroup namespace, so that the texts do not tell where in it the group is. -ENAMETOOLONG. */
 int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct mw_cgroup *out);
 
-/* The same for a process ("self" or its number), files read under root; dir then begins with root. */
+/* The same for a process ("self" or its number), files read under root; dir then begins with root. Where the texts do
+ * not tell, it is looked for in the mount; -ENOENT: it is not to be seen there. */
 int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out);
 
 /* The CPU controller's: it may be of the other version, and elsewhere. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "check.h"
 #include "scratch.h"
@@ -178,20 +179,98 @@ static void mounts_of_a_part_of_the_tree(void **state)
     check_located(cases, COUNT(cases));
 }
 
-/* Inside a cgroup namespace a mount made outside of it shows a root that climbs. That is to be appended to. */
+/* What is mounted upon a mount, or upon what that stands on, hides it. */
+static void hidden_mounts(void **state)
+{
+#define V1_OWN "89 85 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
+#define V1_ALL "95 89 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+#define TMPFS  "85 80 0:50 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+#define BOUND                                                                                                          \
+    "96 85 0:24 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n97 96 0:31 / /sys/fs/cgroup/memory rw - cgroup c rw,memory\n"
+#define LATER "98 85 0:60 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+    static const struct found_case cases[] = {
+        {"the machine's tree upon one's own", "9:memory:/docker/abc\n", V1_OWN V1_ALL, 1, V1_MEMORY_DIR, "/docker/abc"},
+        {"the other way about", "9:memory:/docker/abc\n",
+         "89 85 0:31 / /cg rw - cgroup c rw,memory\n95 89 0:31 /docker/abc /cg ro - cgroup c rw,memory\n", 1, "/cg",
+         ""},
+        {"upon what it stands on", "9:memory:/docker/abc\n", TMPFS V1_OWN BOUND, 1, V1_MEMORY_DIR, "/docker/abc"},
+        {"upon what it stands on, before it in the list", "9:memory:/docker/abc\n", BOUND V1_OWN TMPFS, 1,
+         V1_MEMORY_DIR, "/docker/abc"},
+        {"all of it", "9:memory:/docker/abc\n", TMPFS V1_OWN V1_ALL LATER, 0, NULL, NULL},
+        {"by something that is no cgroup", "0::/a\n",
+         "40 29 0:25 / /cg rw - cgroup2 c rw\n41 40 0:50 / /cg rw - tmpfs t rw\n", 0, NULL, NULL},
+        {"not by what stands elsewhere on it", "0::/a\n",
+         "40 29 0:25 / /cg rw - cgroup2 c rw\n41 40 0:50 / /cg/a rw - tmpfs t rw\n", 2, "/cg", "/a"},
+        {"not by what covers the root that all stands on", "0::/a\n",
+         "1 1 0:2 / / rw - rootfs rootfs rw\n22 1 8:1 / / rw - ext4 /dev/sda rw\n40 22 0:25 / /cg rw - cgroup2 c rw\n",
+         2, "/cg", "/a"},
+        {"mounts in a circle", "0::/a\n", "40 41 0:25 / /cg rw - cgroup2 c rw\n41 40 0:50 / /x rw - tmpfs t rw\n", 2,
+         "/cg", "/a"},
+    };
+    (void)state;
+    check_located(cases, COUNT(cases));
+}
+
+/* Of a process in another namespace the path may climb too. */
 static void cgroup_namespaces(void **state)
 {
     static const struct found_case cases[] = {
         {"own mount", "0::/\n", V2_AT("/", V2_ALONE_DIR), 2, V2_ALONE_DIR, ""},
         {"own mount, v1", "9:memory:/\n", V1_AT("/", V1_MEMORY_DIR), 1, V1_MEMORY_DIR, ""},
-        {"climbs", "0::/\n", V2_AT("/..", V2_ALONE_DIR), 2, V2_ALONE_DIR, ""},
-        {"climbs twice", "0::/\n", V2_AT("/../..", V2_ALONE_DIR), 2, V2_ALONE_DIR, ""},
-        {"climbs, below", "0::/a/b\n", V2_AT("/../..", V2_ALONE_DIR), 2, V2_ALONE_DIR, "/a/b"},
-        {"climbs, v1", "9:memory:/a\n", V1_AT("/..", V1_MEMORY_DIR), 1, V1_MEMORY_DIR, "/a"},
+        {"own mount, another from outside", "0::/a\n", V2_AT("/..", "/all") V2_AT("/", "/own"), 2, "/own", "/a"},
         {"a name that only begins so", "0::/..a/b\n", V2_AT("/..a", "/own"), 2, "/own", "/b"},
+        {"both climb", "0::/../b\n", V2_AT("/..", "/cg"), 2, "/cg", "/b"},
+        {"the path climbs further", "0::/../../b\n", V2_AT("/..", "/cg"), 2, "/cg", ""},
+        {"the path climbs out of the top", "0::/../b\n", V2_AT("/", "/cg"), 2, "/cg", ""},
     };
     (void)state;
     check_located(cases, COUNT(cases));
+}
+
+#define CLIMBS_TWO "40 29 0:25 /../.. /cg rw - cgroup2 cgroup2 rw\n"
+
+/* Inside a cgroup namespace a mount made outside of it shows a root that climbs. The names that lie between are not
+ * told; the group is the one that lists the process. */
+static void a_group_whose_path_begins_with_unknown_names(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *cgroup;
+        const char *procs; /* of which group, */
+        const char *pids;  /* and what it lists */
+        const char *dir;   /* NULL: -ENOENT */
+    } cases[] = {
+        {"two names", "0::/\n", "/cg/machine/abc", "1\n77\n", "/cg/machine/abc"},
+        {"and a known one", "0::/launcher\n", "/cg/machine/abc/launcher", "77\n", "/cg/machine/abc/launcher"},
+        {"one known to be outside", "0::/../xyz\n", "/cg/machine/xyz", "77\n", "/cg/machine/xyz"},
+        {"another process", "0::/\n", "/cg/machine/abc", "7\n777\n770\n177\n", NULL},
+        {"no whole line", "0::/\n", "/cg/machine/abc", "77", NULL},
+        {"not as deep", "0::/\n", "/cg/machine", "77\n", NULL},
+        {"deeper", "0::/\n", "/cg/machine/abc/launcher", "77\n", NULL},
+        {"none", "0::/\n", "/cg/machine/abc", "", NULL},
+        {"no numbers", "0::/\n", "/cg/machine/abc", "\xff\n-7\n7 7\n", NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char root[MW_CGROUP_PATH_BYTES];
+        char procs[MW_CGROUP_PATH_BYTES];
+        char dir[MW_CGROUP_PATH_BYTES + 64];
+        struct mw_cgroup found;
+        snprintf(root, sizeof root, "%s/%zu", (const char *)*state, i);
+        assert_return_code(mkdir(root, 0755), 0);
+        scratch_write(root, "proc/77/cgroup", cases[i].cgroup);
+        scratch_write(root, "proc/77/mountinfo", CLIMBS_TWO);
+        scratch_write(root, "cg/cgroup.procs", "77\n"); /* never looked into: two names lie between */
+        scratch_write(root, "cg/other/other/cgroup.procs", "1\n");
+        snprintf(procs, sizeof procs, "%s/cgroup.procs", cases[i].procs + 1);
+        scratch_write(root, procs, cases[i].pids);
+        CHECK_I64(cases[i].name, mw_cgroup_locate(cases[i].cgroup, CLIMBS_TWO, &found), -EXDEV);
+        unsigned descriptors = open_descriptors();
+        CHECK_I64(cases[i].name, mw_cgroup_find(root, "77", &found), cases[i].dir ? 0 : -ENOENT);
+        CHECK_U64(cases[i].name, open_descriptors(), descriptors);
+        snprintf(dir, sizeof dir, "%s%s", root, cases[i].dir ? cases[i].dir : "/cg");
+        CHECK_TEXT(cases[i].name, found.dir, dir);
+        CHECK_U64(cases[i].name, found.top_length, strlen(root) + 3);
+    }
 }
 
 static void overlong_paths_are_told(void **state)
@@ -412,7 +491,9 @@ int main(void)
         cmocka_unit_test(mount_lines_of_every_shape),
         cmocka_unit_test(paths_of_every_shape),
         cmocka_unit_test(mounts_of_a_part_of_the_tree),
+        cmocka_unit_test(hidden_mounts),
         cmocka_unit_test(cgroup_namespaces),
+        WITH_SCRATCH(a_group_whose_path_begins_with_unknown_names),
         cmocka_unit_test(overlong_paths_are_told),
         cmocka_unit_test(it_climbs_to_the_top_and_no_further),
         cmocka_unit_test(files_have_the_kernels_names),
