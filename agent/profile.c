@@ -183,6 +183,8 @@ static void load_header(const struct mw_segment_view *view, struct mw_profile *p
     profile->dropped_samples = header->dropped_samples;
     profile->dropped_bytes = header->dropped_bytes;
     profile->dropped_stacks = header->dropped_stacks;
+    profile->dropped_modules = header->dropped_modules;
+    profile->dropped_threads = header->dropped_slots;
     profile->history_used = (unsigned)header->history_used;
     for (unsigned i = 0; i < profile->history_used; i++)
         profile->history_ns[i] = less(header->history_ns[i], header->started_ns);

@@ -66,7 +66,9 @@ struct mw_profile {
     uint64_t dropped_samples; /* that are in nothing of the above */
     uint64_t dropped_bytes;
     uint64_t dropped_stacks;
-    void *memory; /* what the pointers point into */
+    uint64_t dropped_modules; /* whose code has no names */
+    uint64_t dropped_threads; /* that count together with others; below every block they are not sampled */
+    void *memory;             /* what the pointers point into */
 };
 
 /* Takes it out of a view, which need not be kept. False: there is not enough memory, and *profile holds nothing. */

@@ -129,6 +129,20 @@ static void print_sampling(const struct mw_profile *profile, FILE *out)
                 mw_report_size(profile->sample_mean_bytes));
 }
 
+static void print_dropped(const struct mw_profile *profile, FILE *out)
+{
+    if (profile->dropped_samples || profile->dropped_stacks)
+        fprintf(out, "missing for want of room: %" PRIu64 " sampled blocks (%s), %" PRIu64 " stacks\n",
+                profile->dropped_samples, mw_report_size(profile->dropped_bytes), profile->dropped_stacks);
+    if (profile->dropped_modules)
+        fprintf(out, "nameless for want of room: the code of %" PRIu64 " module%s\n", profile->dropped_modules,
+                plural(profile->dropped_modules));
+    if (profile->dropped_threads)
+        fprintf(out, "without counters of their own for want of room: %" PRIu64 " thread%s%s\n",
+                profile->dropped_threads, plural(profile->dropped_threads),
+                profile->sample_mean_bytes == 1 ? "" : ", which the profile leaves out");
+}
+
 static void print_head(const struct mw_report *report, const struct mw_holders *stacks, FILE *out)
 {
     const struct mw_profile *profile = report->profile;
@@ -146,9 +160,7 @@ static void print_head(const struct mw_report *report, const struct mw_holders *
     fprintf(out, "\nprofile: %s%s live in %zu stack%s\n", mw_report_size(stacks->live.bytes),
             error_of(stacks->live_bytes_error), stacks->count, plural(stacks->count));
     print_sampling(profile, out);
-    if (profile->dropped_samples || profile->dropped_stacks)
-        fprintf(out, "missing for want of room: %" PRIu64 " sampled blocks (%s), %" PRIu64 " stacks\n",
-                profile->dropped_samples, mw_report_size(profile->dropped_bytes), profile->dropped_stacks);
+    print_dropped(profile, out);
     if (report->view->damaged)
         fprintf(out, "left out because they make no sense: %zu entries of the segment\n", report->view->damaged);
 }

@@ -163,10 +163,14 @@ class Places(Segments):
             segment.check(threads=0)
             stacks = folded(path)
             missing = sum(site.live_bytes - of_site(stacks, site.name) for site in truth_of(result.stdout))
+            nameless = sum(value for names, value in stacks if any(name.startswith("0x") for name in names))
             self.assertGreater(segment.dropped_stacks, 0, size)
-            self.assertGreaterEqual(segment.dropped_bytes, missing)
+            self.assertGreaterEqual(segment.dropped_bytes + (nameless if segment.dropped_modules else 0), missing)
             self.assertGreater(missing, 0, size)
-            self.assertRegex(memwatch("report", path), r"missing for want of room: .* \d+ stacks")
+            said = memwatch("report", path)
+            self.assertRegex(said, r"missing for want of room: .* \d+ stacks")
+            for what, count in (("module", segment.dropped_modules), ("thread", segment.dropped_slots)):
+                self.assertEqual(bool(re.search(rf"for want of room: .*\b{count} {what}", said)), count > 0, said)
 
     def test_a_place_that_fills_up_under_the_program_does_it_no_harm(self):
         place = self.small_place("2M")

@@ -263,10 +263,14 @@ static void drops_are_told(void **state)
     builder->header->dropped_samples = 1;
     builder->header->dropped_bytes = 2;
     builder->header->dropped_stacks = 3;
+    builder->header->dropped_modules = 4;
+    builder->header->dropped_slots = 5;
     struct mw_profile profile = load(builder);
     assert_int_equal(profile.dropped_samples, 1);
     assert_int_equal(profile.dropped_bytes, 2);
     assert_int_equal(profile.dropped_stacks, 3);
+    assert_int_equal(profile.dropped_modules, 4);
+    assert_int_equal(profile.dropped_threads, 5);
     mw_profile_free(&profile);
 }
 

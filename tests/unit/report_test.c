@@ -342,6 +342,8 @@ static void what_was_dropped_and_what_is_not_there_is_said(void **state)
 {
     struct scene *scene = *state;
     scene->builder.profile.dropped_samples = 12;
+    scene->builder.profile.dropped_modules = 1;
+    scene->builder.profile.dropped_threads = 2;
     scene->builder.profile.stack_count = 0;
     scene->view.second_count = 0;
     struct out *out = open_out();
@@ -350,6 +352,8 @@ static void what_was_dropped_and_what_is_not_there_is_said(void **state)
     mw_report_stacks(&scene->report, false, false, out->stream);
     close_out(out);
     CHECK_HAS("dropped", out->text, "missing for want of room: 12 sampled blocks");
+    CHECK_HAS("dropped", out->text, "nameless for want of room: the code of 1 module\n");
+    CHECK_HAS("dropped", out->text, "for want of room: 2 threads, which the profile leaves out\n");
     CHECK_HAS("empty", out->text, "profile: 0 B live in 0 stacks");
     CHECK_LACKS("empty", out->text, "nan");
     free(out->text);
