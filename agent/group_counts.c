@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "group_counts.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "fileio.h"
+#include "group_events.h"
 #include "group_walk.h"
 #include "procfs.h"
 
@@ -185,31 +184,6 @@ static void read_machine(const char *root, struct mw_group_counts *out)
 
 /* ---- v1: notices ---- */
 
-/* A descriptor that counts the calls of the OOM killer for the limits of this level and of those above; -1. */
-static int ask_for_notice(const struct mw_cgroup *level)
-{
-    char path[MW_CGROUP_PATH_BYTES + 64];
-    int counting = -1;
-    if (!file_path(level, MW_CGROUP_OOM, path, sizeof path))
-        return -1;
-    int control = open(path, O_RDONLY | O_CLOEXEC);
-    if (file_path(level, MW_CGROUP_EVENT_CONTROL, path, sizeof path) && control >= 0) {
-        int asking = open(path, O_WRONLY | O_CLOEXEC);
-        counting = asking >= 0 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-        char request[32];
-        int length = snprintf(request, sizeof request, "%d %d", counting, control);
-        if (counting >= 0 && write(asking, request, (size_t)length) != length) {
-            close(counting);
-            counting = -1;
-        }
-        if (asking >= 0)
-            close(asking);
-    }
-    if (control >= 0)
-        close(control);
-    return counting;
-}
-
 static uint64_t take_notices(struct mw_group_counter *counter, unsigned level)
 {
     uint64_t more;
@@ -232,7 +206,7 @@ void mw_group_counter_open(struct mw_group_counter *counter, const char *root, c
     do {
         if (cgroup->version != 1)
             break;
-        counter->notice_fds[counter->notice_count++] = ask_for_notice(&level);
+        counter->notice_fds[counter->notice_count++] = mw_group_events_open(&level, MW_CGROUP_OOM, "");
     } while (counter->notice_count < MW_GROUP_COUNTS_LEVELS && mw_cgroup_climb(&level));
 }
 

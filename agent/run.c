@@ -23,6 +23,7 @@
 #include "supervisor.h"
 #include "syscall.h"
 #include "verdict.h"
+#include "warner.h"
 
 enum { EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
@@ -49,6 +50,7 @@ struct run {
     struct mw_group_counter counter;
     struct mw_group_counts before;
     unsigned left_behind;
+    struct mw_warner warner;
 };
 
 /* ---- before the first run ---- */
@@ -148,6 +150,12 @@ static void write_pidfile(const struct job *job, pid_t pid)
         close(fd);
 }
 
+/* Else by the library, if at all. */
+static bool is_limited_by_group(const struct job *job, const struct run *run)
+{
+    return run->place.has_group || (run->place.has_shared && !job->placing.limits.limit_bytes);
+}
+
 /* The event that has come of it. */
 static struct mw_supervisor_event begin_run(struct job *job, struct run *run)
 {
@@ -155,6 +163,7 @@ static struct mw_supervisor_event begin_run(struct job *job, struct run *run)
     struct mw_error why;
     enum mw_launch_failure failure = MW_LAUNCH_OWN;
     *run = (struct run){0};
+    mw_warner_stop(&run->warner);
     pid_t pid = -1;
     if (mw_place_make(&job->placing, &run->place, &error)) {
         pid = start_program(job, run, &failure, &error);
@@ -174,6 +183,8 @@ static struct mw_supervisor_event begin_run(struct job *job, struct run *run)
     job->starts++;
     run->pid = pid;
     write_pidfile(job, pid);
+    mw_warner_start(&run->warner, job->options, is_limited_by_group(job, run) ? &run->place.group.cgroup : NULL,
+                    job->placing.limits.limit_bytes, pid);
     return (struct mw_supervisor_event){.kind = MW_EVENT_STARTED};
 }
 
@@ -291,10 +302,24 @@ static void signal_all(struct run *run, int signal)
 
 /* ---- all runs ---- */
 
+static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
 static struct mw_supervisor_event next_event(struct job *job, struct run *run, uint64_t wake_ns,
                                              struct mw_ending *ending)
 {
-    struct mw_supervisor_event event = {.kind = mw_signals_next(&job->signals, run->pid, wake_ns, ending)};
+    struct mw_supervisor_event event;
+    for (;;) {
+        const struct mw_until until = {.wake_ns = sooner(wake_ns, run->warner.look_ns),
+                                       .polls = run->warner.watch.polls,
+                                       .poll_count = MW_GROUP_WATCH_POLLS};
+        event = (struct mw_supervisor_event){.kind = mw_signals_next(&job->signals, run->pid, &until, ending)};
+        if (event.kind != MW_EVENT_TIME || mw_clock_ns(CLOCK_MONOTONIC) >= wake_ns)
+            break;
+        mw_warner_look(&run->warner);
+    }
     if (event.kind == MW_EVENT_SIGNAL) {
         event.signal = job->signals.last.si_signo;
         event.is_from_terminal = mw_signals_from_terminal(&job->signals);
@@ -345,6 +370,7 @@ static int supervise(struct job *job)
             event.exit_status = mw_verdict_exit_status(ending.wait_status);
             event.ending = ending_of(&facts, cause);
             run.pid = 0;
+            mw_warner_stop(&run.warner);
         }
         struct mw_supervisor_orders orders = mw_supervisor_step(&job->supervisor, &event, mw_clock_ns(CLOCK_MONOTONIC));
         if (has_ended)
@@ -379,7 +405,8 @@ int main(int argc, char **argv)
     }
     if (!prepare_job(&job, &options, &error) || !mw_postmortem_prepare(&job.postmortem, options.keep, &error))
         return fail(&error);
-    mw_signals_start(&job.signals);
+    if (!mw_signals_start(&job.signals, &error))
+        return fail(&error);
     job.postmortem.mask = job.signals.before;
     int status = supervise(&job);
     if (*options.pidfile && job.starts)

@@ -33,6 +33,8 @@
     X("restart-reset", restart_reset_ns, duration,  "1m",     "DURATION", MW_DURATION_ACCEPTED,                         "after a run of so long waits and restarts are counted anew") \
     X("start-limit",   start_limit,      count,     "5",      "N",        "a number from 0 to 1000000",                 "restarts without such a run between them, then give up") \
     X("stop-timeout",  stop_timeout_ns,  duration,  "",       "DURATION", MW_DURATION_ACCEPTED,                         "so long after it was asked to stop all that is left of the program is killed; by default it has all the time it takes, and what it leaves behind 2s") \
+    X("warn",          warn,             amount,    "95%",    "SIZE",     "a size of at least 1M, a share of the limit such as 90%, or off", "warn once so much of the limit is in use, file cache aside, or the program has to wait for memory") \
+    X("warn-signal",   warn_signal,      signal,    "",       "SIGNAL",   "the name or number of a signal, such as TERM or 9", "send this signal to the program too when its limit is near") \
     X("pdeathsig",     pdeathsig,        signal,    "",       "SIGNAL",   "the name or number of a signal, such as TERM or 9", "send this signal to the program when memwatch-run itself is killed") \
     X("allocator",     allocator,        allocator, "glibc",  "NAME",     "glibc, jemalloc, tcmalloc or mimalloc",      "allocator to preload beneath the watch, where the system has it; glibc: the program's own, as it is") \
     X("keep",          keep,             path,      "",       "DIR",      "the path of a directory",                    "keep there a heap profile of each process that was killed (for pprof), and the history of deaths, deaths.jsonl") \

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "fileio.h"
 #include "syscall.h"
 
-void mw_signals_start(struct mw_signals *signals)
+bool mw_signals_start(struct mw_signals *signals, struct mw_error *error)
 {
     sigset_t all;
     *signals = (struct mw_signals){0};
@@ -22,6 +23,8 @@ void mw_signals_start(struct mw_signals *signals)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &signals->before);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    signals->fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    return signals->fd >= 0 || mw_error_set(error, errno, "cannot wait for signals");
 }
 
 /* Of a process that has ended and is not reaped: had it not called exec? By the flag PF_FORKNOEXEC in /proc/PID/stat,
@@ -65,31 +68,47 @@ static bool take_child(pid_t pid, enum mw_supervisor_event_kind *kind, struct mw
     return false;
 }
 
-/* The next signal, or 0 when it is wake_ns. */
-static int wait_for_signal(siginfo_t *info, uint64_t wake_ns)
+/* Until a signal is pending, a descriptor has something to tell, or it is time. */
+static void wait_for_any(const struct mw_signals *signals, const struct mw_until *until)
 {
-    sigset_t all;
-    sigfillset(&all);
-    for (;;) {
-        uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-        uint64_t left_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
-        struct timespec left = {.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
-        int signal = sigtimedwait(&all, info, wake_ns == MW_SUPERVISOR_NEVER ? NULL : &left);
-        if (signal > 0 || (signal < 0 && errno == EAGAIN))
-            return signal > 0 ? signal : 0;
-    }
+    struct pollfd polls[1 + MW_UNTIL_POLLS] = {{.fd = signals->fd, .events = POLLIN}};
+    uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    uint64_t left_ns = until->wake_ns > now_ns ? until->wake_ns - now_ns : 0;
+    struct timespec left = {.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
+    for (unsigned i = 0; i < until->poll_count; i++)
+        polls[1 + i] = until->polls[i];
+    if (ppoll(polls, 1 + until->poll_count, until->wake_ns == MW_SUPERVISOR_NEVER ? NULL : &left, NULL) <= 0)
+        return;
+    for (unsigned i = 0; i < until->poll_count; i++)
+        until->polls[i].revents = polls[1 + i].revents;
 }
 
-enum mw_supervisor_event_kind mw_signals_next(struct mw_signals *signals, pid_t pid, uint64_t wake_ns,
+static bool is_over(const struct mw_until *until)
+{
+    for (unsigned i = 0; i < until->poll_count; i++)
+        if (until->polls[i].revents)
+            return true;
+    return mw_clock_ns(CLOCK_MONOTONIC) >= until->wake_ns;
+}
+
+enum mw_supervisor_event_kind mw_signals_next(struct mw_signals *signals, pid_t pid, const struct mw_until *until,
                                               struct mw_ending *ending)
 {
+    const struct timespec at_once = {0};
+    sigset_t all;
+    sigfillset(&all);
     for (;;) {
         enum mw_supervisor_event_kind kind;
         if (take_child(pid, &kind, ending))
             return kind;
-        int signal = wait_for_signal(&signals->last, wake_ns);
-        if (signal != SIGCHLD)
-            return signal ? MW_EVENT_SIGNAL : MW_EVENT_TIME;
+        int signal = sigtimedwait(&all, &signals->last, &at_once);
+        if (signal > 0 && signal != SIGCHLD)
+            return MW_EVENT_SIGNAL;
+        if (signal > 0)
+            continue;
+        if (is_over(until))
+            return MW_EVENT_TIME;
+        wait_for_any(signals, until);
     }
 }
 

@@ -40,6 +40,7 @@ enum mw_cgroup_file {
     MW_CGROUP_HELD_FILES, /* only those above are kept open by a repeated reader */
     MW_CGROUP_EVENTS_LOCAL = MW_CGROUP_HELD_FILES,
     MW_CGROUP_FAILCNT,
+    MW_CGROUP_PRESSURE_LEVEL,
     MW_CGROUP_EVENT_CONTROL,
     MW_CGROUP_SWAP_LIMIT, /* v1: of memory and swap together; v2: of swap alone. The same goes for the three below */
     MW_CGROUP_SWAP_PEAK,

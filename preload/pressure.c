@@ -166,9 +166,9 @@ static bool open_group_levels(struct mw_pressure *pressure, const struct mw_pres
 {
     char path[PATH_BYTES];
     pressure->kind = MW_PRESSURE_EVENTS;
-    if (!places->cgroup || places->cgroup->version != 1 || !join(path, places->cgroup->dir, "memory.pressure_level") ||
+    if (!places->cgroup || mw_cgroup_file_path(places->cgroup, MW_CGROUP_PRESSURE_LEVEL, path, sizeof path) ||
         !hold(&pressure->control, open_there(path, O_RDONLY)) ||
-        !join(path, places->cgroup->dir, "cgroup.event_control"))
+        mw_cgroup_file_path(places->cgroup, MW_CGROUP_EVENT_CONTROL, path, sizeof path))
         return false;
     int event_control = open_there(path, O_WRONLY);
     if (event_control < 0)

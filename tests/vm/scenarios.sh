@@ -131,6 +131,30 @@ exit_statuses_pass_through() {
     passes 143 sh -c 'kill -TERM $$'
 }
 
+a_leak_is_told_of_before_it_is_killed() {
+    try "$launcher" --limit 60M --restart=no "$leak" 10
+    expect_status 137
+    expect_said 1 'is near its limit: [0-9.]+ MiB of 60 MiB in use \((9[5-9]|100)\.[0-9] %\), growing by '
+    said | grep -A1 'is near its limit' | grep -q 'killed by the kernel' || fail "the kill is not what follows"
+}
+
+wake_ups() { # of memwatch-run
+    awk '/ctxt_switches/ {n += $2} END {print n}' "/proc/$launched/status"
+}
+
+while_nothing_moves_it_hardly_wakes() { # v1: the kernel tells; v2: it looks, ever more seldom
+    start --limit 60M sleep 1000
+    sleep 8 # 1 + 2 + 4 s, and then it is to rest for 8
+    local before after most=1
+    before=$(wake_ups)
+    sleep 6
+    after=$(wake_ups)
+    [[ $version = v1 ]] && most=0
+    ((after - before <= most)) || fail "woke up $((after - before)) times"
+    kill "$launched"
+    finish
+}
+
 descendants_left_behind_are_ended() {
     try "$launcher" --limit 60M sh -c 'sleep 1000 & sleep 1000 & exit 4'
     expect_status 4
@@ -382,6 +406,8 @@ scenarios=(
     no_restart_where_none_is_wanted
     program_is_in_the_group_from_its_start
     exit_statuses_pass_through
+    a_leak_is_told_of_before_it_is_killed
+    while_nothing_moves_it_hardly_wakes
     descendants_left_behind_are_ended
     groups_made_by_the_program_are_counted_and_removed
     starts_from_a_group_with_processes
