@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +24,37 @@ static void follow_parent(int death_signal, pid_t parent)
         raise(death_signal);
 }
 
+static char **find_variable(char **environment, const char *name)
+{
+    while (*environment && strncmp(*environment, name, strlen(name)) != 0)
+        environment++;
+    return environment;
+}
+
+/* A variable that names the process it is for: if that is the parent, it becomes the child. */
+static bool take_over(char **environment, const char *name, char own[32], pid_t parent)
+{
+    char parents[32];
+    char **variable = find_variable(environment, name);
+    snprintf(parents, sizeof parents, "%s%d", name, (int)parent);
+    if (!*variable || strcmp(*variable, parents) != 0)
+        return false;
+    snprintf(own, sizeof parents, "%s%d", name, (int)getpid());
+    *variable = own;
+    return true;
+}
+
+/* sd_watchdog_enabled(3), sd_listen_fds(3). LISTEN_PIDFDID is the same by another number, which would have to be looked
+ * up; where there is none the process id is enough. */
+static void take_over_duties(char **environment, pid_t parent)
+{
+    static char own[2][32];
+    take_over(environment, "WATCHDOG_PID=", own[0], parent);
+    if (take_over(environment, "LISTEN_PID=", own[1], parent))
+        for (char **variable = find_variable(environment, "LISTEN_PIDFDID="); *variable; variable++)
+            variable[0] = variable[1];
+}
+
 _Noreturn static void become_program(const struct mw_launch *launch, int procs_fd, int report_fd, pid_t parent)
 {
     struct report report = {.step = AT_GROUP};
@@ -31,6 +64,7 @@ _Noreturn static void become_program(const struct mw_launch *launch, int procs_f
             signal(SIGCHLD, SIG_IGN);
         sigprocmask(SIG_SETMASK, launch->mask, NULL);
         follow_parent(launch->death_signal, parent);
+        take_over_duties(launch->environment, parent);
         execvpe(launch->command[0], launch->command, launch->environment);
     }
     report.errno_value = errno;

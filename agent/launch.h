@@ -13,7 +13,7 @@
 
 struct mw_launch {
     char *const *command; /* searched for in PATH, as execvp does */
-    char *const *environment;
+    char **environment;
     const sigset_t *mask; /* the program's signal mask */
     bool ignore_sigchld;
     int death_signal;             /* that it is to have when this process dies; 0: none */

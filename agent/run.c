@@ -15,6 +15,7 @@
 #include "launch.h"
 #include "library.h"
 #include "log.h"
+#include "notify.h"
 #include "place.h"
 #include "postmortem.h"
 #include "program.h"
@@ -36,6 +37,7 @@ struct job {
     char allocator[4096];
     bool has_allocator; /* beneath the library, or alone */
     struct mw_signals signals;
+    struct mw_notify notify;
     struct mw_postmortem postmortem;
     struct mw_supervisor supervisor;
     unsigned starts;
@@ -307,19 +309,42 @@ static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
     return a_ns < b_ns ? a_ns : b_ns;
 }
 
+static void pass_on_notices(const struct job *job, const struct run *run)
+{
+    const struct mw_notify_speakers speakers = {.pid = run->pid,
+                                                .group = run->place.has_group ? &run->place.group.cgroup : NULL};
+    mw_notify_pass_on(&job->notify, &speakers, job->supervisor.is_stopping);
+}
+
+/* Until something happens that is for the supervisor, warnings and notices are taken care of. */
+static enum mw_supervisor_event_kind wait_for_event(struct job *job, struct run *run, uint64_t wake_ns,
+                                                    struct mw_ending *ending)
+{
+    struct pollfd polls[] = {
+        [MW_GROUP_WATCH_POLLS] = {.fd = job->notify.fd, .events = POLLIN},
+    };
+    struct pollfd *warnings = run->warner.watch.polls;
+    for (;;) {
+        memcpy(polls, warnings, sizeof run->warner.watch.polls);
+        const struct mw_until until = {.wake_ns = sooner(wake_ns, run->warner.look_ns),
+                                       .polls = polls,
+                                       .poll_count = sizeof polls / sizeof polls[0]};
+        enum mw_supervisor_event_kind kind = mw_signals_next(&job->signals, run->pid, &until, ending);
+        if (kind != MW_EVENT_TIME || mw_clock_ns(CLOCK_MONOTONIC) >= wake_ns)
+            return kind;
+        memcpy(warnings, polls, sizeof run->warner.watch.polls);
+        if (!polls[MW_GROUP_WATCH_POLLS].revents)
+            mw_warner_look(&run->warner);
+        else
+            pass_on_notices(job, run);
+        polls[MW_GROUP_WATCH_POLLS].revents = 0;
+    }
+}
+
 static struct mw_supervisor_event next_event(struct job *job, struct run *run, uint64_t wake_ns,
                                              struct mw_ending *ending)
 {
-    struct mw_supervisor_event event;
-    for (;;) {
-        const struct mw_until until = {.wake_ns = sooner(wake_ns, run->warner.look_ns),
-                                       .polls = run->warner.watch.polls,
-                                       .poll_count = MW_GROUP_WATCH_POLLS};
-        event = (struct mw_supervisor_event){.kind = mw_signals_next(&job->signals, run->pid, &until, ending)};
-        if (event.kind != MW_EVENT_TIME || mw_clock_ns(CLOCK_MONOTONIC) >= wake_ns)
-            break;
-        mw_warner_look(&run->warner);
-    }
+    struct mw_supervisor_event event = {.kind = wait_for_event(job, run, wake_ns, ending)};
     if (event.kind == MW_EVENT_SIGNAL) {
         event.signal = job->signals.last.si_signo;
         event.is_from_terminal = mw_signals_from_terminal(&job->signals);
@@ -369,6 +394,7 @@ static int supervise(struct job *job)
             cause = mw_verdict(&facts).cause;
             event.exit_status = mw_verdict_exit_status(ending.wait_status);
             event.ending = ending_of(&facts, cause);
+            pass_on_notices(job, &run);
             run.pid = 0;
             mw_warner_stop(&run.warner);
         }
@@ -408,6 +434,7 @@ int main(int argc, char **argv)
     if (!mw_signals_start(&job.signals, &error))
         return fail(&error);
     job.postmortem.mask = job.signals.before;
+    mw_notify_open(&job.notify);
     int status = supervise(&job);
     if (*options.pidfile && job.starts)
         unlink(options.pidfile);

@@ -211,6 +211,24 @@ lines_go_to_the_journal() {
     await "the journal has it" journal_has "$(<"$work/out")" 'exited with status 3 '
 }
 
+of_service() { # PROPERTY
+    systemctl show -P "$1" memwatch-service.service
+}
+
+# A service of which only the main process is listened to, and that is memwatch-run.
+a_service_becomes_ready_and_stops_through_it() {
+    local main
+    systemd-run --quiet --unit memwatch-service --service-type notify -p NotifyAccess=main -p WatchdogSec=600 \
+        "$launcher" --limit 60M bash -c 'systemd-notify --ready "--status=watchdog $((WATCHDOG_PID == $$))"; exec sleep 1000' ||
+        fail "the service does not become ready"
+    main=$(of_service MainPID)
+    [[ $(of_service ActiveState) == active ]] || fail "it is $(of_service ActiveState)"
+    [[ $(of_service StatusText) == 'watchdog 1' ]] || fail "its status is $(of_service StatusText)"
+    [[ $(readlink "/proc/$main/exe") == "$launcher" ]] || fail "the main process is $(readlink "/proc/$main/exe")"
+    systemctl stop memwatch-service || fail "it does not stop"
+    await "memwatch-run has ended" ended "$main"
+}
+
 without_a_manager() {
     try_stranger 'unset XDG_RUNTIME_DIR; $launcher --limit-mode systemd --limit 60M true'
     expect_status 125
@@ -276,6 +294,7 @@ scenarios=(
     it_serves_from_a_service_of_the_users
     one_within_another_needs_no_second_scope
     lines_go_to_the_journal
+    a_service_becomes_ready_and_stops_through_it
     without_a_manager
     with_the_manager_of_another
     with_a_manager_that_does_not_answer
