@@ -22,13 +22,24 @@ static void tell(const struct mw_warner *warner, const struct mw_warning_step *s
     }
 }
 
+/* The kernel takes some 10 ms for each mark: a program that ends within its first second is not to wait for that. */
+static void ask_for_marks(struct mw_warner *warner)
+{
+    struct mw_warning *warning = &warner->warning;
+    warning->is_told = mw_group_watch_marks(&warner->watch, warning->at_bytes, warning->again_bytes);
+    warner->ask_ns = MW_WARNING_NEVER;
+}
+
 void mw_warner_look(struct mw_warner *warner)
 {
     struct mw_warning_reading reading;
+    uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    if (now_ns >= warner->ask_ns)
+        ask_for_marks(warner);
     warner->look_ns = MW_WARNING_NEVER;
     if (!mw_group_watch_read(&warner->watch, &reading))
         return;
-    struct mw_warning_step step = mw_warning_step(&warner->warning, &reading, mw_clock_ns(CLOCK_MONOTONIC));
+    struct mw_warning_step step = mw_warning_step(&warner->warning, &reading, now_ns);
     warner->look_ns = step.look_ns;
     if (step.reason == MW_WARNING_NONE)
         return;
@@ -55,13 +66,12 @@ void mw_warner_start(struct mw_warner *warner, const struct mw_run_options *opti
         return;
     }
     mw_warning_begin(&warner->warning, at_bytes, reading.limit_bytes);
-    warner->warning.is_told =
-        mw_group_watch_marks(&warner->watch, warner->warning.at_bytes, warner->warning.again_bytes);
+    warner->ask_ns = mw_clock_ns(CLOCK_MONOTONIC) + MW_WARNING_USUAL_NS;
     mw_warner_look(warner);
 }
 
 void mw_warner_stop(struct mw_warner *warner)
 {
     mw_group_watch_close(&warner->watch);
-    *warner = (struct mw_warner){.watch = warner->watch, .look_ns = MW_WARNING_NEVER};
+    *warner = (struct mw_warner){.watch = warner->watch, .ask_ns = MW_WARNING_NEVER, .look_ns = MW_WARNING_NEVER};
 }

@@ -15,6 +15,7 @@ struct mw_warner {
     pid_t pid; /* of the program; 0: nobody is watched */
     struct mw_group_watch watch;
     struct mw_warning warning;
+    uint64_t ask_ns;  /* when to ask for marks; MW_WARNING_NEVER: it has been done */
     uint64_t look_ns; /* mw_warner_look is due then, or once one of watch.polls has something to tell */
 };
 

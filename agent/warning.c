@@ -61,7 +61,7 @@ static uint64_t pause_by_growth(const struct mw_warning *warning, uint64_t used_
 static uint64_t next_pause(const struct mw_warning *warning, uint64_t used_bytes, uint64_t growth)
 {
     bool is_still = warning->has_looked && used_bytes == warning->looked_bytes;
-    return is_still ? within(2 * warning->pause_ns, MW_WARNING_USUAL_NS, MW_WARNING_REST_NS)
+    return is_still ? within(2 * warning->pause_ns, MW_WARNING_SOONEST_NS, MW_WARNING_REST_NS)
                     : pause_by_growth(warning, used_bytes, growth);
 }
 

@@ -220,7 +220,7 @@ a_service_becomes_ready_and_stops_through_it() {
     local main
     systemd-run --quiet --unit memwatch-service --service-type notify -p NotifyAccess=main -p WatchdogSec=600 \
         "$launcher" --limit 60M bash -c 'systemd-notify --ready "--status=watchdog $((WATCHDOG_PID == $$))"; exec sleep 1000' ||
-        fail "the service does not become ready"
+        fail "the service does not become ready: $(journalctl --quiet --output cat --unit memwatch-service)"
     main=$(of_service MainPID)
     [[ $(of_service ActiveState) == active ]] || fail "it is $(of_service ActiveState)"
     [[ $(of_service StatusText) == 'watchdog 1' ]] || fail "its status is $(of_service StatusText)"
