@@ -267,7 +267,7 @@ class Cost(Life):
         limit = ["--limit", "60M"] if GROUPS and memory_group()[1] == 1 else []  # v2: now and then it looks (./dev test-vm)
         with self.start(*limit, "sleep", "1000") as process:
             pid = self.program_of(process.pid)
-            wait_until(lambda: self.unchanged(process.pid, 0.1), "the launcher has come to rest")
+            wait_until(lambda: self.unchanged(process.pid, 1.2), "the launcher has come to rest")  # it has a second look
             self.assertTrue(self.unchanged(process.pid, QUIET_S), "it has run, though nothing has happened")
             status = status_of(process.pid)
             self.assertEqual(status["Threads"], "1")

@@ -215,11 +215,11 @@ of_service() { # PROPERTY
     systemctl show -P "$1" memwatch-service.service
 }
 
-# A service of which only the main process is listened to, and that is memwatch-run.
+# A service of which only the main process is listened to, and that is memwatch-run. systemd makes $ of $$.
 a_service_becomes_ready_and_stops_through_it() {
     local main
     systemd-run --quiet --unit memwatch-service --service-type notify -p NotifyAccess=main -p WatchdogSec=600 \
-        "$launcher" --limit 60M bash -c 'systemd-notify --ready "--status=watchdog $((WATCHDOG_PID == $$))"; exec sleep 1000' ||
+        "$launcher" --limit 60M bash -c 'systemd-notify --ready "--status=watchdog $((WATCHDOG_PID == $$$$))"; exec sleep 1000' ||
         fail "the service does not become ready: $(journalctl --quiet --output cat --unit memwatch-service)"
     main=$(of_service MainPID)
     [[ $(of_service ActiveState) == active ]] || fail "it is $(of_service ActiveState)"
