@@ -331,6 +331,7 @@ static void files_have_the_kernels_names(void **state)
         {MW_CGROUP_CPU_PERIOD, "cpu.cfs_period_us", NULL},
         {MW_CGROUP_EVENTS_LOCAL, NULL, "memory.events.local"},
         {MW_CGROUP_FAILCNT, "memory.failcnt", NULL},
+        {MW_CGROUP_PRESSURE_LEVEL, "memory.pressure_level", NULL},
         {MW_CGROUP_EVENT_CONTROL, "cgroup.event_control", NULL},
         {MW_CGROUP_SWAP_LIMIT, "memory.memsw.limit_in_bytes", "memory.swap.max"},
         {MW_CGROUP_SWAP_PEAK, "memory.memsw.max_usage_in_bytes", "memory.swap.peak"},
