@@ -323,6 +323,7 @@ void mw_report_post_mortem(const struct mw_report *report, FILE *out)
     size_t shown = calls.count < POST_MORTEM_TOP ? calls.count : POST_MORTEM_TOP;
     fprintf(out, "held at the end: %s%s", mw_report_size(calls.live.bytes), error_of(calls.live_bytes_error));
     fputs(is_exact ? " (exact)\n" : " (estimated)\n", out);
+    print_dropped(report->profile, out);
     for (size_t i = 0; i < shown; i++) {
         struct mw_walk walk = mw_walk_user(report->profile, calls.items[i].stack, report->namer);
         struct mw_step step;

@@ -297,6 +297,21 @@ static void the_post_mortem_is_short(void **state)
     free(out->text);
 }
 
+/* As where the container's shared memory is full: "0 B" alone would be no answer to who held the memory. */
+static void the_post_mortem_tells_what_it_does_not_know(void **state)
+{
+    struct scene *scene = *state;
+    struct out *out = open_out();
+    scene->builder.profile.dropped_samples = 3;
+    scene->builder.profile.dropped_bytes = 52 * MIB;
+    scene->builder.profile.dropped_stacks = 45;
+    mw_report_post_mortem(&scene->report, out->stream);
+    close_out(out);
+    CHECK_HAS("post-mortem", out->text,
+              "(estimated)\nmissing for want of room: 3 sampled blocks (52 MiB), 45 stacks\n");
+    free(out->text);
+}
+
 static void all_stacks_are_listed_by_what_is_asked(void **state)
 {
     static const struct {
@@ -366,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SCENE(the_report_names_holders_with_their_lines),
         WITH_SCENE(the_post_mortem_is_short),
+        WITH_SCENE(the_post_mortem_tells_what_it_does_not_know),
         WITH_SCENE(all_stacks_are_listed_by_what_is_asked),
         WITH_SCENE(exact_figures_are_called_so),
         WITH_SCENE(what_was_dropped_and_what_is_not_there_is_said),
