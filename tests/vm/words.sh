@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# What the scenarios in both machines are written with. To be sourced by them, in the machine; a scenario ends well, or
-# calls `fail`. Their own `try` and `start` leave what there is to look at: $status, $work/out and $work/err.
+# What the scenarios in both machines, and those in containers, are written with. To be sourced by them; a scenario ends
+# well, or calls `fail`. Their own `try` and `start` leave what there is to look at: $status, $work/out and $work/err.
 #
 # SC2034: these are for them. SC2154: status is theirs.
 # shellcheck disable=SC2034,SC2154
