@@ -105,6 +105,29 @@ crash_is_called_one() {
     expect_said 1 'crashed with signal 11 \(SIGSEGV\), .*, no OOM kill, '
 }
 
+killed_before_its_first_instruction_is_told() {
+    local parent=$top/tiny
+    limited_group "$parent" 32K # too little even to become another program
+    try "$launcher" --cgroup "$parent" --restart=no true
+    rmdir "$parent"
+    expect_status 137
+    expect_said 1 "OOM killer at the limit of the cgroup $parent, 32 KiB \\(32768 bytes\\), before its first instruction after "
+}
+
+# As in a container whose cgroup namespace ends where the limit is.
+a_limit_out_of_sight_is_not_called_the_machines() {
+    local parent=$top/container
+    limited_group "$parent" 40M
+    mkdir "$parent/inner"
+    try_within "$parent/inner" unshare --cgroup --mount bash -c '
+        umount -l "$top" && mount -t "$1" -o "$2" none "$top" && exec "${@:3}"' bash \
+        "$([[ $version = v1 ]] && echo cgroup || echo cgroup2)" "$([[ $version = v1 ]] && echo memory || echo rw)" \
+        "$launcher" --restart=no "$leak" 1000
+    rmdir "$parent/inner" "$parent"
+    expect_status 137
+    expect_said 1 "at the limit of a cgroup above what can be seen here" # v2: a group that it shares
+}
+
 verdicts=(
     oom_kill_is_told_and_restarted
     oom_kill_of_a_descendant_is_told
@@ -116,4 +139,6 @@ verdicts=(
     a_group_killed_at_once_is_one_event
     limit_of_memory_and_swap_is_told
     crash_is_called_one
+    killed_before_its_first_instruction_is_told
+    a_limit_out_of_sight_is_not_called_the_machines
 )
