@@ -28,7 +28,7 @@ static int write_pprof(const struct mw_inspect *inspect, const char *path)
     struct mw_error error;
     void *bytes;
     size_t count;
-    if (!mw_pprof_pack(&inspect->profile, inspect->symbols, &bytes, &count, &error))
+    if (!mw_pprof_pack(&inspect->profile, inspect->symbols, &MW_PPROF_ALL, &bytes, &count, &error))
         return mw_command_failed(&error);
     bool written = mw_outfile_write(path, bytes, count, &error);
     free(bytes);

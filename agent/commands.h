@@ -20,7 +20,8 @@
     X(leaks,   "PID|SEGMENT",                               "what grows, and how sure that is") \
     X(diff,    "BEFORE AFTER",                              "what grew and what shrank from one profile to another") \
     X(trim,    "PID",                                       "have the process return memory that it does not use, and say how much came back") \
-    X(set,     "PID KEY=VALUE...",                          "change interval, limit or sample of a running process")
+    X(set,     "PID KEY=VALUE...",                          "change interval, limit or sample of a running process") \
+    X(serve,   "[--listen=ADDRESS:PORT|unix:PATH] [--token-file=FILE]", "serve the figures of all watched processes for Prometheus, and their profiles for pprof, on 127.0.0.1:9464")
 /* clang-format on */
 
 enum { MW_COMMAND_OK, MW_COMMAND_FAILED, MW_COMMAND_USAGE };

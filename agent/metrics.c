@@ -183,15 +183,21 @@ static void put_times(struct mw_text *out, enum mw_metrics_format format, const 
     }
 }
 
-/* The text format knows no type info: there it is a gauge that is called as OpenMetrics calls the sample. */
+/* The text format knows no type info: there it is a gauge that is called as OpenMetrics calls the sample. Returns the
+ * family of the sample. */
+static struct family put_info_head(struct mw_text *out, enum mw_metrics_format format, const char *name,
+                                   const char *sample_name, const char *help)
+{
+    bool is_text = format == MW_METRICS_TEXT;
+    const struct family head = make_family(is_text ? sample_name : name, is_text ? "gauge" : "info", "count", help);
+    put_head(out, format, &head);
+    return make_family(sample_name, "info", "count", help);
+}
+
 static void put_info(struct mw_text *out, enum mw_metrics_format format, const struct mw_metrics *metrics)
 {
-    static const char help[] = "a watched process: its program";
-    bool is_text = format == MW_METRICS_TEXT;
-    const struct family head =
-        make_family(is_text ? "process_info" : "process", is_text ? "gauge" : "info", "count", help);
-    const struct family sample = make_family("process_info", "info", "count", help);
-    put_head(out, format, &head);
+    const struct family sample =
+        put_info_head(out, format, "process", "process_info", "a watched process: its program");
     for (size_t i = 0; i < metrics->process_count; i++) {
         begin_sample(out, &sample, metrics->processes[i]->labels, metrics->processes[i]->info);
         mw_text_string(out, "1\n");
@@ -233,8 +239,7 @@ static void put_agent(struct mw_text *out, enum mw_metrics_format format, const 
     }
     MW_METRICS_AGENT(PUT_OWN)
 #undef PUT_OWN
-    const struct family build = make_family("build_info", "gauge", "count", "the agent's version");
-    put_head(out, format, &build);
+    const struct family build = put_info_head(out, format, "build", "build_info", "the agent's version");
     begin_sample(out, &build, "", "version=\"" MEMWATCH_VERSION "\"");
     mw_text_string(out, "1\n");
 }

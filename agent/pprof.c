@@ -3,11 +3,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <zlib.h>
 
+#include "gzip.h"
 #include "interned.h"
 #include "memory.h"
 #include "profile.pb-c.h"
+#include "profile_index.h"
 
 /* All parts of the message are allocated one by one, as if it had been unpacked, and freed as such. */
 struct builder {
@@ -17,6 +18,8 @@ struct builder {
     struct mw_interned locations; /* each by its address */
     const struct mw_profile *profile;
     struct mw_symbols *symbols;
+    const struct mw_pprof_wishes *wishes;
+    struct mw_profile_index before; /* of the profile that this is to be the difference from */
 };
 
 /* The format's strings are UTF-8, what a process calls its files need not be. */
@@ -50,6 +53,12 @@ static int64_t string(struct builder *builder, const char *text)
 static int64_t number(uint64_t value)
 {
     return value < INT64_MAX ? (int64_t)value : INT64_MAX;
+}
+
+/* How much more there is of it than there was. */
+static int64_t more(uint64_t now, uint64_t before)
+{
+    return number(now) - number(before);
 }
 
 /* An array grows at the powers of two. */
@@ -149,8 +158,27 @@ static uint64_t location_id(struct builder *builder, uint64_t return_address)
 
 /* ---- samples ---- */
 
+/* What has not changed has no part in a difference. */
+static bool has_changed(const int64_t values[MW_PPROF_VALUES])
+{
+    for (unsigned i = 0; i < MW_PPROF_VALUES; i++)
+        if (values[i])
+            return true;
+    return false;
+}
+
 static void add_sample(struct builder *builder, const struct mw_profile_stack *stack)
 {
+    static const struct mw_profile_stack none;
+    const struct mw_profile_stack *known = mw_profile_index_find(&builder->before, stack);
+    const struct mw_profile_stack *before = known ? known : &none;
+    const int64_t values[MW_PPROF_VALUES] = {
+        [MW_PPROF_ALLOC_OBJECTS] = more(stack->allocated.objects, before->allocated.objects),
+        [MW_PPROF_ALLOC_BYTES] = more(stack->allocated.bytes, before->allocated.bytes),
+        [MW_PPROF_LIVE_OBJECTS] = more(stack->live.objects, before->live.objects),
+        [MW_PPROF_LIVE_BYTES] = more(stack->live.bytes, before->live.bytes)};
+    if (builder->wishes->since && !has_changed(values))
+        return;
     Pprof__Sample *sample = ADD(&builder->message, sample, Pprof__Sample, pprof__sample);
     sample->n_location_id = stack->depth;
     sample->location_id = mw_memory_new(stack->depth, sizeof *sample->location_id);
@@ -158,10 +186,7 @@ static void add_sample(struct builder *builder, const struct mw_profile_stack *s
         sample->location_id[i] = location_id(builder, stack->frames[i]);
     sample->n_value = MW_PPROF_VALUES;
     sample->value = mw_memory_new(MW_PPROF_VALUES, sizeof *sample->value);
-    sample->value[MW_PPROF_ALLOC_OBJECTS] = number(stack->allocated.objects);
-    sample->value[MW_PPROF_ALLOC_BYTES] = number(stack->allocated.bytes);
-    sample->value[MW_PPROF_LIVE_OBJECTS] = number(stack->live.objects);
-    sample->value[MW_PPROF_LIVE_BYTES] = number(stack->live.bytes);
+    memcpy(sample->value, values, sizeof values);
     if (stack->is_mmap) {
         Pprof__Label *label = ADD(sample, label, Pprof__Label, pprof__label);
         label->key = string(builder, MW_PPROF_LABEL_KIND);
@@ -187,7 +212,7 @@ static void set_types(struct builder *builder)
         type->type = string(builder, types[i].type);
         type->unit = string(builder, types[i].unit);
     }
-    message->default_sample_type = string(builder, "inuse_space");
+    message->default_sample_type = string(builder, types[builder->wishes->shown_first].type);
     message->period_type = mw_memory_new(1, sizeof *message->period_type);
     pprof__value_type__init(message->period_type);
     message->period_type->type = string(builder, "space");
@@ -199,7 +224,8 @@ static void set_times(struct builder *builder)
 {
     const struct mw_profile *profile = builder->profile;
     builder->message.time_nanos = number(profile->started_unix_ns + profile->age_ns);
-    builder->message.duration_nanos = number(profile->age_ns);
+    builder->message.duration_nanos =
+        more(profile->age_ns, builder->wishes->since ? builder->wishes->since->age_ns : 0);
     if (profile->dropped_samples || profile->dropped_stacks) {
         char text[160];
         snprintf(text, sizeof text,
@@ -210,34 +236,15 @@ static void set_times(struct builder *builder)
     }
 }
 
-static bool gzip(const void *plain, size_t plain_bytes, void **bytes, size_t *count, struct mw_error *error)
+bool mw_pprof_pack(const struct mw_profile *profile, struct mw_symbols *symbols, const struct mw_pprof_wishes *wishes,
+                   void **bytes, size_t *count, struct mw_error *error)
 {
-    z_stream stream = {0};
-    enum { GZIP_WINDOW = 15 + 16, MEMORY_LEVEL = 8 };
-    if (plain_bytes > UINT32_MAX ||
-        deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
-        return mw_error_set(error, 0, "a profile of %zu bytes cannot be compressed", plain_bytes);
-    size_t capacity_bytes = deflateBound(&stream, plain_bytes);
-    *bytes = mw_memory_new(capacity_bytes, 1);
-    stream.next_in = (Bytef *)plain;
-    stream.avail_in = (uInt)plain_bytes;
-    stream.next_out = *bytes;
-    stream.avail_out = (uInt)capacity_bytes;
-    int result = deflate(&stream, Z_FINISH);
-    *count = stream.total_out;
-    deflateEnd(&stream);
-    if (result == Z_STREAM_END)
-        return true;
-    free(*bytes);
-    return mw_error_set(error, 0, "a profile of %zu bytes cannot be compressed", plain_bytes);
-}
-
-bool mw_pprof_pack(const struct mw_profile *profile, struct mw_symbols *symbols, void **bytes, size_t *count,
-                   struct mw_error *error)
-{
-    struct builder builder = {.message = PPROF__PROFILE__INIT, .profile = profile, .symbols = symbols};
+    struct builder builder = {
+        .message = PPROF__PROFILE__INIT, .profile = profile, .symbols = symbols, .wishes = wishes};
     Pprof__Profile *message = &builder.message;
     bool *is_used = mw_memory_new(profile->module_count, sizeof *is_used);
+    if (wishes->since)
+        builder.before = mw_profile_index_make(wishes->since);
     set_types(&builder);
     for (size_t i = 0; i < profile->module_count; i++)
         add_mapping(&builder, i);
@@ -255,11 +262,12 @@ bool mw_pprof_pack(const struct mw_profile *profile, struct mw_symbols *symbols,
     size_t plain_bytes = pprof__profile__get_packed_size(message);
     void *plain = mw_memory_new(plain_bytes, 1);
     pprof__profile__pack(message, plain);
-    bool done = gzip(plain, plain_bytes, bytes, count, error);
+    bool done = mw_gzip(plain, plain_bytes, MW_GZIP_SMALL, bytes, count, error);
     free(plain);
 
     message->n_string_table = 0; /* the strings are not the message's to free, nor is it on the heap itself */
     message->string_table = NULL;
+    mw_profile_index_free(&builder.before);
     mw_interned_free(&builder.strings);
     mw_interned_free(&builder.functions);
     mw_interned_free(&builder.locations);

@@ -54,6 +54,11 @@ struct mw_segment_view {
 
 /* Reads a segment, also one that is being written. False: *view holds nothing. */
 bool mw_segment_read(int fd, struct mw_segment_view *view, struct mw_error *error);
+
+/* Only the header, the totals and the snapshot, all else empty: for one who looks at many processes every few seconds.
+ * It does not wait: a snapshot that is being written is torn. Nothing is to be freed. */
+bool mw_segment_read_figures(int fd, struct mw_segment_view *view, struct mw_error *error);
+
 void mw_segment_view_free(struct mw_segment_view *view);
 
 /* A published stack by its number. */

@@ -77,6 +77,17 @@ static int find_path(const char *cgroup_text, const char *controller, struct mw_
     return version;
 }
 
+int mw_cgroup_name(const char *cgroup_text, char *path, size_t capacity_bytes)
+{
+    struct mw_span name;
+    struct mw_text text = mw_text_on(path, capacity_bytes);
+    int version = find_path(cgroup_text, "memory", &name);
+    if (!version)
+        return -ENOENT;
+    mw_text_bytes(&text, name.start, name.length);
+    return text.truncated ? -ENAMETOOLONG : version;
+}
+
 static bool is_of_controller(const struct mw_mount *mount, int version, const char *controller)
 {
     return version == 2 ? mw_span_is(mount->type, "cgroup2")

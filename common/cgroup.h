@@ -58,7 +58,11 @@ int mw_cgroup_file_path(const struct mw_cgroup *cgroup, enum mw_cgroup_file file
  * cgroup namespace, so that the texts do not tell where in it the group is. -ENAMETOOLONG. */
 int mw_cgroup_locate(const char *cgroup_text, const char *mountinfo_text, struct mw_cgroup *out);
 
-/* The same for a process ("self" or its number), files read under root; dir then begins with root. Where the texts do
+/* The memory controller's group alone, as the text of /proc/PID/cgroup calls it. Returns the controller's version, or
+ * -ENOENT, -ENAMETOOLONG. */
+int mw_cgroup_name(const char *cgroup_text, char *path, size_t capacity_bytes);
+
+/* Finds it for a process ("self" or its number), files read under root; dir then begins with root. Where the texts do
  * not tell, it is looked for in the mount; -ENOENT: it is not to be seen there. */
 int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out);
 

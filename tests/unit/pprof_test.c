@@ -86,7 +86,7 @@ static void pack(const struct mw_profile *from, enum mw_symbols_effort effort, v
 {
     struct mw_error error;
     struct mw_symbols *symbols = mw_symbols_new(from, NULL, effort);
-    if (!mw_pprof_pack(from, symbols, bytes, count, &error))
+    if (!mw_pprof_pack(from, symbols, &MW_PPROF_ALL, bytes, count, &error))
         fail_msg("%s", error.text);
     mw_symbols_free(symbols);
 }
