@@ -26,14 +26,8 @@ bool mw_group_walk(const char *dir, mw_group_visitor *visit, void *context)
     return going_on && visit(dir, context);
 }
 
-struct processes {
-    mw_group_process_visitor *visit;
-    void *context;
-};
-
-static bool visit_processes(const char *dir, void *context)
+bool mw_group_visit_processes(const char *dir, mw_group_process_visitor *visit, void *context)
 {
-    const struct processes *processes = context;
     char path[MW_CGROUP_PATH_BYTES + 64];
     char line[32];
     bool going_on = true;
@@ -43,9 +37,20 @@ static bool visit_processes(const char *dir, void *context)
     if (!file)
         return true;
     while (going_on && fgets(line, sizeof line, file))
-        going_on = processes->visit(strtol(line, NULL, 10), processes->context);
+        going_on = visit(strtol(line, NULL, 10), context);
     fclose(file);
     return going_on;
+}
+
+struct processes {
+    mw_group_process_visitor *visit;
+    void *context;
+};
+
+static bool visit_processes(const char *dir, void *context)
+{
+    const struct processes *processes = context;
+    return mw_group_visit_processes(dir, processes->visit, processes->context);
 }
 
 bool mw_group_walk_processes(const char *dir, mw_group_process_visitor *visit, void *context)

@@ -16,6 +16,7 @@
 #include "library.h"
 #include "log.h"
 #include "notify.h"
+#include "outcome.h"
 #include "place.h"
 #include "postmortem.h"
 #include "program.h"
@@ -194,9 +195,6 @@ static struct mw_supervisor_event begin_run(struct job *job, struct run *run)
 
 static struct mw_verdict_facts gather_facts(const struct job *job, struct run *run, struct mw_ending ending)
 {
-    struct mw_cgroup_reading reading;
-    struct mw_group_counts after;
-    const struct mw_cgroup *cgroup = &run->place.group.cgroup;
     struct mw_verdict_facts facts = {
         .program = job->options->command[0],
         .pid = (int)run->pid,
@@ -205,20 +203,10 @@ static struct mw_verdict_facts gather_facts(const struct job *job, struct run *r
         .ran_ns = mw_clock_ns(CLOCK_MONOTONIC) - run->start_ns,
         .restarts = job->starts - 1,
     };
-    mw_group_counter_read(&run->counter, &after);
-    mw_group_counts_since(&run->before, &after, &facts.happened);
-    if ((run->place.has_group || run->place.has_shared) && mw_cgroup_read(cgroup, NULL, &reading) == 0) {
-        const struct mw_level_counts *own = &facts.happened.levels[0];
-        facts.has_group = true;
-        facts.cgroup = *cgroup;
-        facts.is_shared = run->place.has_shared;
-        facts.has_others = run->has_others;
-        facts.limit_bytes = reading.limit_bytes;
-        facts.peak_bytes = reading.peak_bytes;
-        facts.working_set_bytes = reading.working_set_bytes;
-        facts.swap_limit_bytes = mw_cgroup_is_unlimited(own->swap_limit_bytes) ? 0 : own->swap_limit_bytes;
-        facts.swap_peak_bytes = own->swap_peak_bytes == MW_COUNT_UNKNOWN ? 0 : own->swap_peak_bytes;
-    }
+    bool has_any = run->place.has_group || run->place.has_shared;
+    mw_outcome_read(&facts, &run->counter, &run->before, has_any ? &run->place.group.cgroup : NULL);
+    facts.is_shared = facts.has_group && run->place.has_shared;
+    facts.has_others = facts.has_group && run->has_others;
     mw_group_counter_close(&run->counter);
     return facts;
 }
@@ -235,17 +223,6 @@ static struct mw_restart_ending ending_of(const struct mw_verdict_facts *facts, 
     };
 }
 
-/* As JSON. False: it does not fit (the program's name may be of any length), and half of it would be none. */
-static bool put_report(const struct mw_verdict_facts *facts)
-{
-    char object[32768];
-    struct mw_text json = MW_TEXT(object);
-    mw_verdict_json(&json, facts);
-    if (!json.truncated)
-        mw_log_line(object);
-    return !json.truncated;
-}
-
 /* How it ended and what is next, and who held the memory. */
 static void tell(const struct job *job, const struct mw_verdict_facts *facts, enum mw_cause cause)
 {
@@ -258,7 +235,7 @@ static void tell(const struct job *job, const struct mw_verdict_facts *facts, en
     void (*put)(const char *format, ...) = is_asked_for ? mw_say : mw_warn;
     mw_verdict_text(&text, facts);
     mw_text_duration(&delay_text, supervisor->next.delay_ns);
-    bool is_told = job->options->report == MW_REPORT_JSON && put_report(facts);
+    bool is_told = job->options->report == MW_REPORT_JSON && mw_outcome_put_json(facts);
     switch (supervisor->next.what) {
     case MW_RESTART_END:
         if (!is_told)

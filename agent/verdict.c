@@ -196,7 +196,9 @@ struct mw_verdict mw_verdict(const struct mw_verdict_facts *facts)
         verdict.oom_kills = facts->happened.levels[0].kills;
         find_origins(&verdict, facts);
     }
-    if (!WIFSIGNALED(facts->wait_status))
+    if (facts->has_no_status)
+        verdict.cause = MW_CAUSE_ENDED;
+    if (facts->has_no_status || !WIFSIGNALED(facts->wait_status))
         return verdict;
     if (WTERMSIG(facts->wait_status) == SIGKILL)
         verdict.cause = cause_of_kill(&verdict, facts);

@@ -27,6 +27,7 @@
 /* clang-format off */
 #define MW_CAUSES(X) \
     X(EXITED,              "exited",              false, "exited with status ") \
+    X(ENDED,               "ended",               false, "has ended, with what status is not known,") /* no child of ours */ \
     X(SIGNALLED,           "signalled",           false, "was killed by signal ") \
     X(CRASHED,             "crashed",             false, "crashed with signal ") \
     X(KILLED,              "killed",              false, "was killed by signal ")          /* SIGKILL, and not of the OOM killer's */ \
@@ -56,8 +57,9 @@ bool mw_cause_is_oom(enum mw_cause cause);
 struct mw_verdict_facts {
     const char *program;
     int pid;
-    int wait_status;  /* of waitpid */
-    bool before_exec; /* it was killed before it had become the program */
+    int wait_status;    /* of waitpid */
+    bool has_no_status; /* nobody has told us the former */
+    bool before_exec;   /* it was killed before it had become the program */
     uint64_t ran_ns;
     unsigned restarts;               /* before this run */
     struct mw_group_counts happened; /* in this run: mw_group_counts_since */

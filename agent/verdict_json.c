@@ -39,8 +39,9 @@ static void put_known(struct mw_text *out, const char *name, uint64_t value)
 
 static void put_end(struct mw_text *out, const struct mw_verdict_facts *facts)
 {
-    put_u64(out, "ExitStatus", (uint64_t)mw_verdict_exit_status(facts->wait_status));
-    if (WIFSIGNALED(facts->wait_status)) {
+    if (!facts->has_no_status)
+        put_u64(out, "ExitStatus", (uint64_t)mw_verdict_exit_status(facts->wait_status));
+    if (!facts->has_no_status && WIFSIGNALED(facts->wait_status)) {
         put_u64(out, "Signal", (uint64_t)WTERMSIG(facts->wait_status));
         put_bool(out, "CoreDumped", WCOREDUMP(facts->wait_status));
     }

@@ -68,6 +68,8 @@ static void put_cause(struct mw_text *out, const struct mw_verdict_facts *facts,
         return;
     }
     mw_text_string(out, mw_cause_phrase(verdict->cause));
+    if (verdict->cause == MW_CAUSE_ENDED)
+        return;
     if (verdict->cause == MW_CAUSE_EXITED)
         mw_text_u64(out, (uint64_t)WEXITSTATUS(facts->wait_status));
     else
@@ -94,7 +96,9 @@ static void put_kills(struct mw_text *out, const struct mw_verdict_facts *facts,
         mw_text_string(out, " at once, as memory.oom.group asks");
     if (!verdict->oom_kills || mw_cause_is_oom(verdict->cause))
         return;
-    mw_text_string(out, facts->has_others ? " (of some process, " : " (of a process that it had started, ");
+    mw_text_string(out, facts->has_others                  ? " (of some process, "
+                        : verdict->cause == MW_CAUSE_ENDED ? " (of it or of a process that it had started, "
+                                                           : " (of a process that it had started, ");
     put_origins(out, facts, verdict);
     mw_text_char(out, ')');
 }

@@ -244,14 +244,16 @@ static uint64_t number_of(const char *process)
     return mw_single_value(process, &pid) ? pid : (uint64_t)mw_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
-static int find(const char *root, const char *process, const char *controller, struct mw_cgroup *out)
+/* viewer: the process whose mounts dir is a path of. */
+static int find(const char *root, const char *process, const char *viewer, const char *controller,
+                struct mw_cgroup *out)
 {
     struct mapped_text cgroup_text;
     struct mapped_text mountinfo_text;
     int error = map_proc_text(root, process, "cgroup", &cgroup_text);
     if (error)
         return error;
-    error = map_proc_text(root, process, "mountinfo", &mountinfo_text);
+    error = map_proc_text(root, viewer, "mountinfo", &mountinfo_text);
     if (!error) {
         struct covering covering;
         error = locate(cgroup_text.start, mountinfo_text.start, controller, out, &covering);
@@ -268,12 +270,17 @@ static int find(const char *root, const char *process, const char *controller, s
 
 int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out)
 {
-    return find(root, process, "memory", out);
+    return find(root, process, process, "memory", out);
+}
+
+int mw_cgroup_find_from_here(const char *root, const char *process, struct mw_cgroup *out)
+{
+    return find(root, process, "self", "memory", out);
 }
 
 int mw_cgroup_find_cpu(const char *root, const char *process, struct mw_cgroup *out)
 {
-    return find(root, process, "cpu", out);
+    return find(root, process, process, "cpu", out);
 }
 
 bool mw_cgroup_climb(struct mw_cgroup *cgroup)

@@ -66,6 +66,9 @@ int mw_cgroup_name(const char *cgroup_text, char *path, size_t capacity_bytes);
  * not tell, it is looked for in the mount; -ENOENT: it is not to be seen there. */
 int mw_cgroup_find(const char *root, const char *process, struct mw_cgroup *out);
 
+/* The same as a path of this process's mounts, not of that one's, which may be in a container. */
+int mw_cgroup_find_from_here(const char *root, const char *process, struct mw_cgroup *out);
+
 /* The CPU controller's: it may be of the other version, and elsewhere. */
 int mw_cgroup_find_cpu(const char *root, const char *process, struct mw_cgroup *out);
 

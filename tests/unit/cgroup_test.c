@@ -425,6 +425,21 @@ static void the_cpu_controller_is_found_wherever_it_is(void **state)
     }
 }
 
+/* Its group, but by our mounts: it may be in a container and see other ones. */
+static void anothers_group_is_found_by_our_mounts(void **state)
+{
+    struct mw_cgroup found;
+    char due[1024];
+    scratch_write(*state, "proc/4321/cgroup", "9:memory:/app/its\n");
+    scratch_write(*state, "proc/4321/mountinfo", "36 24 0:31 /app /inside rw - cgroup cgroup rw,memory\n");
+    scratch_write(*state, "proc/self/cgroup", "9:memory:/ours\n");
+    scratch_write(*state, "proc/self/mountinfo", V1_MEMORY);
+    assert_int_equal(mw_cgroup_find_from_here(*state, "4321", &found), 0);
+    snprintf(due, sizeof due, "%s%s", (char *)*state, V1_MEMORY_DIR "/app/its");
+    assert_string_equal(found.dir, due);
+    assert_int_equal(mw_cgroup_find_from_here(*state, "4322", &found), -ENOENT);
+}
+
 static void missing_files_are_told(void **state)
 {
     struct mw_cgroup found;
@@ -501,6 +516,7 @@ int main(void)
         cmocka_unit_test(no_limit_is_a_huge_number),
         WITH_SCRATCH(a_process_is_found_by_its_files),
         WITH_SCRATCH(the_cpu_controller_is_found_wherever_it_is),
+        WITH_SCRATCH(anothers_group_is_found_by_our_mounts),
         WITH_SCRATCH(missing_files_are_told),
         WITH_SCRATCH(mountinfo_of_any_length),
         WITH_SCRATCH(a_root_that_is_too_long_is_told),

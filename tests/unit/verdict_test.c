@@ -297,6 +297,31 @@ static void exit_statuses_are_the_programs_own_or_128_plus_the_signal(void **sta
     }
 }
 
+/* Of a process that is no child of ours: no signal is made up for it, but the kills in its group are told. */
+static void without_a_status_the_end_alone_is_known(void **state)
+{
+    char buffer[2048];
+    struct mw_text text = MW_TEXT(buffer);
+    (void)state;
+    for (unsigned kills = 0; kills < 2; kills++) {
+        struct mw_verdict_facts facts = facts_of(0, own_kills(kills));
+        facts.has_no_status = true;
+        text.length = 0;
+        assert_int_equal(mw_verdict(&facts).cause, MW_CAUSE_ENDED);
+        assert_int_equal(mw_verdict(&facts).oom_kills, kills);
+        mw_verdict_text(&text, &facts);
+        CHECK_HAS("text", buffer, "app (pid 7) has ended, with what status is not known, after 1.2 s: limit 60 MiB");
+        CHECK_HAS("text", buffer,
+                  kills ? "1 OOM kill (of it or of a process that it had started, at its own limit)"
+                        : ", no OOM kill, ");
+        text.length = 0;
+        mw_verdict_json(&text, &facts);
+        assert_true(json_is_valid(buffer));
+        assert_null(json_member(buffer, "ExitStatus"));
+        assert_null(json_member(buffer, "Signal"));
+    }
+}
+
 static void check_text(const char *what, const struct mw_verdict_facts *facts, const char *due)
 {
     char buffer[1024];
@@ -479,6 +504,7 @@ int main(void)
         cmocka_unit_test(only_a_sigkill_with_an_oom_kill_counted_is_the_oom_killers),
         cmocka_unit_test(without_a_group_only_the_machines_count_can_rule_an_oom_kill_out),
         cmocka_unit_test(exit_statuses_are_the_programs_own_or_128_plus_the_signal),
+        cmocka_unit_test(without_a_status_the_end_alone_is_known),
         cmocka_unit_test(the_sentence_says_who_how_and_with_what),
         cmocka_unit_test(the_sentence_says_what_else_there_is_to_say),
         cmocka_unit_test(json_tells_the_same),
