@@ -140,11 +140,11 @@ static bool find_named(const char *path, const struct mw_cgroup *own, struct mw_
     return true;
 }
 
-bool mw_group_create(struct mw_group *group, const char *parent_path, struct mw_error *error)
+bool mw_group_create(struct mw_group *group, const char *process, const char *parent_path, struct mw_error *error)
 {
     struct mw_cgroup own;
     struct mw_cgroup parent;
-    int result = mw_cgroup_find("", "self", &own);
+    int result = mw_cgroup_find_from_here("", process, &own);
     if (result)
         return mw_error_set(error, result == -ENOENT ? 0 : -result, "no memory cgroup is mounted");
     if (*parent_path && !find_named(parent_path, &own, &parent, error))

@@ -2,7 +2,8 @@
  *
  * A memory cgroup for one run of one program: made, limited, read, emptied, removed. v1 and v2.
  *
- * v1: below the launcher's own group. v2: there too where that is allowed, else beside it: a group that holds
+ * v1: below the launcher's own group (or the one that a running process is in). v2: there too where that is allowed,
+ * else beside it: a group that holds
  * processes may not pass controllers on (cgroup-v2.rst, "No Internal Process Constraint").
  */
 #ifndef MW_GROUP_H
@@ -16,13 +17,13 @@
 
 struct mw_group {
     struct mw_cgroup cgroup;
-    uint64_t bound_bytes; /* a limit of the launcher's own group, which one made beside it would escape; 0: none */
+    uint64_t bound_bytes; /* a limit of that group, which one made beside it would escape; 0: none */
 };
 
 /* Makes an empty group with a name of its own: below `parent`, the path of a group that exists, as a directory or as
- * /proc/PID/cgroup names it; "": where it may be, as told above. What launchers that were killed have left there, and
- * is empty, is removed. */
-bool mw_group_create(struct mw_group *group, const char *parent, struct mw_error *error);
+ * /proc/PID/cgroup names it; "": where it may be, as told above, of the group that `process` is in ("self" or its
+ * number). What launchers that were killed have left there, and is empty, is removed. */
+bool mw_group_create(struct mw_group *group, const char *process, const char *parent, struct mw_error *error);
 
 /* Writes to one of its files, by the file's name. */
 bool mw_group_write(const struct mw_group *group, const char *file, const char *text, struct mw_error *error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "group_limits.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "log.h"
@@ -54,4 +55,18 @@ bool mw_group_limits_set(const struct mw_group *group, const struct mw_group_lim
         return false;
     in_force->limit_bytes = reading.limit_bytes;
     return true;
+}
+
+/* Files that may be missing are no limits. v1 wants the limit of memory and swap together to be raised first. */
+bool mw_group_limits_lift(const struct mw_group *group, struct mw_error *error)
+{
+    static const char *const files[2][3] = {{"memory.memsw.limit_in_bytes", "memory.limit_in_bytes", NULL},
+                                            {"memory.max", "memory.high", "memory.swap.max"}};
+    bool is_v2 = group->cgroup.version == 2;
+    bool is_lifted = true;
+    for (unsigned i = 0; i < 3 && files[is_v2][i]; i++)
+        is_lifted =
+            (mw_group_write(group, files[is_v2][i], is_v2 ? "max" : "-1", error) || error->errno_value == ENOENT) &&
+            is_lifted;
+    return is_lifted;
 }

@@ -24,4 +24,7 @@ struct mw_group_limits {
 bool mw_group_limits_set(const struct mw_group *group, const struct mw_group_limits *limits,
                          struct mw_group_limits *in_force, struct mw_error *error);
 
+/* Takes all of them away again. False: some limit holds on. */
+bool mw_group_limits_lift(const struct mw_group *group, struct mw_error *error);
+
 #endif

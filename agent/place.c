@@ -19,20 +19,29 @@ static const char *size_text(uint64_t bytes, char buffer[TEXT_BYTES])
 
 /* ---- what is wanted ---- */
 
-/* A share is of the least limit above us, or of the machine's memory. */
-static uint64_t memory_to_be_had(void)
+/* The process whose place is the one to begin with: ours, or the one that is to be limited. */
+static const char *process_text(const struct mw_run_options *options, char buffer[TEXT_BYTES])
 {
+    snprintf(buffer, TEXT_BYTES, options->attach ? "%d" : "self", options->attach);
+    return buffer;
+}
+
+/* A share is of the least limit above it, or of the machine's memory. */
+static uint64_t memory_to_be_had(const struct mw_run_options *options)
+{
+    char process[TEXT_BYTES];
     struct mw_cgroup own;
     struct mw_cgroup_reading reading;
     uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (mw_cgroup_find("", "self", &own) || mw_cgroup_read(&own, NULL, &reading) || !reading.limit_bytes)
+    if (mw_cgroup_find_from_here("", process_text(options, process), &own) || mw_cgroup_read(&own, NULL, &reading) ||
+        !reading.limit_bytes)
         return machine;
     return reading.limit_bytes < machine ? reading.limit_bytes : machine;
 }
 
 bool mw_placing_prepare(struct mw_placing *placing, const struct mw_run_options *options, struct mw_error *error)
 {
-    uint64_t limit_bytes = mw_amount_bytes(options->limit, memory_to_be_had());
+    uint64_t limit_bytes = mw_amount_bytes(options->limit, memory_to_be_had(options));
     uint64_t high_bytes = mw_amount_bytes(options->high, limit_bytes);
     *placing = (struct mw_placing){.options = options,
                                    .limits = {.limit_bytes = limit_bytes,
@@ -59,7 +68,9 @@ static bool make_group(const struct mw_placing *placing, struct mw_group *group,
     struct mw_error ignored;
     struct mw_group_limits limits = placing->limits;
     *in_force = (struct mw_group_limits){0};
-    if (!mw_group_create(group, placing->options->cgroup, error))
+    char buffer[TEXT_BYTES];
+    const char *process = placing->is_in_scope ? "self" : process_text(placing->options, buffer);
+    if (!mw_group_create(group, process, placing->options->cgroup, error))
         return false;
     if (group->bound_bytes && (!limits.limit_bytes || group->bound_bytes < limits.limit_bytes))
         limits.limit_bytes = group->bound_bytes;
@@ -69,14 +80,18 @@ static bool make_group(const struct mw_placing *placing, struct mw_group *group,
     return false;
 }
 
-static bool enter_scope(const struct mw_placing *placing, struct mw_error *error)
+static bool enter_scope(struct mw_placing *placing, struct mw_error *error)
 {
     const struct mw_group_limits *limits = &placing->limits;
-    struct mw_scope_wish wish = {.command = placing->options->command[0],
+    const char *command = placing->options->command[0];
+    char attaching[TEXT_BYTES];
+    snprintf(attaching, sizeof attaching, "--attach %d", placing->options->attach);
+    struct mw_scope_wish wish = {.command = command ? command : attaching,
                                  .limit_bytes = limits->limit_bytes ? limits->limit_bytes : MW_SCOPE_NO_LIMIT,
                                  .high_bytes = limits->high_bytes ? limits->high_bytes : MW_SCOPE_NO_LIMIT,
                                  .swap_bytes = limits->has_swap ? limits->swap_bytes : MW_SCOPE_NO_LIMIT};
-    return mw_scope_enter(&wish, error);
+    placing->is_in_scope = mw_scope_enter(&wish, error);
+    return placing->is_in_scope;
 }
 
 /* In auto mode a scope is asked for once, where a limit is wanted that cannot be had without. */
@@ -107,22 +122,48 @@ static bool find_group(struct mw_placing *placing, struct mw_group *group, struc
     return make_group(placing, group, in_force, error) || make_group_in_scope(placing, group, in_force, error);
 }
 
-static void say_group(const struct mw_placing *placing, const struct mw_group *group,
-                      const struct mw_group_limits *in_force)
+void mw_place_text(struct mw_text *out, const struct mw_place *place)
+{
+    const struct mw_group_limits *in_force = &place->in_force;
+    if (in_force->limit_bytes) {
+        mw_text_string(out, "limit ");
+        mw_text_size(out, in_force->limit_bytes);
+        mw_text_string(out, " (");
+        mw_text_u64(out, in_force->limit_bytes);
+        mw_text_string(out, " bytes)");
+    }
+    if (in_force->high_bytes) {
+        mw_text_string(out, ", slowed down from ");
+        mw_text_size(out, in_force->high_bytes);
+    }
+    if (in_force->has_swap) {
+        mw_text_string(out, ", swap besides ");
+        mw_text_size(out, in_force->swap_bytes);
+    }
+    mw_text_string(out, out->length ? " by cgroup v" : "cgroup v");
+    mw_text_u64(out, (uint64_t)place->group.cgroup.version);
+    mw_text_char(out, ' ');
+    mw_text_string(out, place->group.cgroup.dir);
+}
+
+void mw_place_warn_of_less(const struct mw_placing *placing, const struct mw_place *place)
 {
     char limit[TEXT_BYTES];
-    char high[TEXT_BYTES];
-    char swap[TEXT_BYTES];
     uint64_t wanted_bytes = placing->limits.limit_bytes;
-    if (!wanted_bytes)
-        return;
-    mw_say("limit %s (%llu bytes)%s%s%s%s by cgroup v%d %s", size_text(in_force->limit_bytes, limit),
-           (unsigned long long)in_force->limit_bytes, in_force->high_bytes ? ", slowed down from " : "",
-           in_force->high_bytes ? size_text(in_force->high_bytes, high) : "",
-           in_force->has_swap ? ", swap besides " : "", in_force->has_swap ? size_text(in_force->swap_bytes, swap) : "",
-           group->cgroup.version, group->cgroup.dir);
-    if (in_force->limit_bytes + 65536 <= wanted_bytes)
+    if (wanted_bytes && place->in_force.limit_bytes + 65536 <= wanted_bytes)
         mw_warn("the limit asked for was %s; the groups above allow no more", size_text(wanted_bytes, limit));
+}
+
+/* Of a process that runs already more is to be said: attach.c does. */
+static void say_group(const struct mw_placing *placing, const struct mw_place *place)
+{
+    char sentence[MW_CGROUP_PATH_BYTES + 256];
+    struct mw_text text = MW_TEXT(sentence);
+    if (!placing->limits.limit_bytes || placing->options->attach)
+        return;
+    mw_place_text(&text, place);
+    mw_say("%s", sentence);
+    mw_place_warn_of_less(placing, place);
 }
 
 /* ---- no group ---- */
@@ -131,6 +172,7 @@ static void say_group(const struct mw_placing *placing, const struct mw_group *g
 static const char *insisted(const struct mw_run_options *options)
 {
     return *options->cgroup                   ? "--cgroup"
+           : options->attach                  ? "--attach"
            : options->mode == MW_MODE_CGROUP  ? "--limit-mode=cgroup"
            : options->mode == MW_MODE_SYSTEMD ? "--limit-mode=systemd"
                                               : NULL;
@@ -162,15 +204,14 @@ static bool do_without(const struct mw_placing *placing, struct mw_place *place,
 
 bool mw_place_make(struct mw_placing *placing, struct mw_place *place, struct mw_error *error)
 {
-    struct mw_group_limits in_force = {0};
     struct mw_error why;
     *place = (struct mw_place){0};
     if (placing->cannot_enter)
         return do_without(placing, place, &(struct mw_error){.text = "it cannot be entered"}, error);
-    place->has_group = find_group(placing, &place->group, &in_force, &why);
+    place->has_group = find_group(placing, &place->group, &place->in_force, &why);
     if (!place->has_group)
         return do_without(placing, place, &why, error);
-    say_group(placing, &place->group, &in_force);
+    say_group(placing, place);
     return true;
 }
 
@@ -178,12 +219,11 @@ bool mw_place_make_other(struct mw_placing *placing, struct mw_place *place, con
                          struct mw_error *error)
 {
     struct mw_error ignored;
-    struct mw_group_limits in_force = {0};
     if (place->has_group)
         mw_group_remove(&place->group, &ignored);
-    place->has_group = make_group_in_scope(placing, &place->group, &in_force, &ignored);
+    place->has_group = make_group_in_scope(placing, &place->group, &place->in_force, &ignored);
     if (place->has_group) {
-        say_group(placing, &place->group, &in_force);
+        say_group(placing, place);
         return true;
     }
     placing->cannot_enter = true;

@@ -54,18 +54,20 @@ bool mw_postmortem_prepare(struct mw_postmortem *postmortem, const char *keep_di
     return true;
 }
 
-/* Does the segment belong to a process of the run, and did that not end by itself? Its first page is all it takes. */
-static bool is_of_run(const struct mw_postmortem *postmortem, const char *path, bool *ended)
+/* Does the segment belong to a process of the run, and has that ended by itself? Its first page is all it takes. */
+static bool is_of_run(const struct mw_postmortem *postmortem, const struct mw_segments_dead *dead, bool *ended)
 {
     struct mw_error ignored;
     struct mw_segment_header header;
-    int fd = mw_segments_open_file(path, &ignored);
+    int fd = mw_segments_open_file(dead->path, &ignored);
     bool is_whole = fd >= 0 && pread(fd, &header, sizeof header, 0) == (ssize_t)sizeof header;
     if (fd >= 0)
         close(fd);
     if (!is_whole || header.magic != MW_SEGMENT_MAGIC || header.version != MW_SEGMENT_VERSION)
         return false;
     *ended = header.state == MW_SEGMENT_ENDED;
+    if (postmortem->attached_pid)
+        return dead->name.pid == postmortem->attached_pid && dead->name.start_ticks == postmortem->attached_ticks;
     return strncmp(header.run, postmortem->run, sizeof header.run) == 0;
 }
 
@@ -180,8 +182,7 @@ void mw_postmortem_tell(const struct mw_postmortem *postmortem, pid_t pid, const
         return;
     for (int is_others = 0; is_others < 2; is_others++)
         for (size_t i = 0; i < list.dead_count && told < MOST_TOLD; i++)
-            if ((list.dead[i].name.pid != pid) == is_others && is_of_run(postmortem, list.dead[i].path, &ended) &&
-                !ended) {
+            if ((list.dead[i].name.pid != pid) == is_others && is_of_run(postmortem, &list.dead[i], &ended) && !ended) {
                 tell_of(postmortem, &list.dead[i], verdict);
                 told++;
             }
@@ -199,7 +200,7 @@ void mw_postmortem_sweep(const struct mw_postmortem *postmortem)
     if (!mw_segments_find_dead(&places, &list, &ignored))
         return;
     for (size_t i = 0; i < list.dead_count; i++)
-        if (is_of_run(postmortem, list.dead[i].path, &ended) && !ended)
+        if (is_of_run(postmortem, &list.dead[i], &ended) && !ended)
             unlink(list.dead[i].path);
     mw_segments_list_free(&list);
 }

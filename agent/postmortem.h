@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "error.h"
@@ -20,6 +21,8 @@ struct mw_postmortem {
     char run[64];               /* what all processes of this launcher call their run (MEMWATCH_RUN) */
     const char *keep_directory; /* NULL: nothing is kept */
     sigset_t mask;              /* that the tool starts with */
+    int attached_pid;           /* of a process that we have not started: it is told of instead of a run. 0: none */
+    uint64_t attached_ticks;    /* when that began, as /proc/PID/stat has it */
 };
 
 /* Finds the tool, names the run, and puts the name into this process's environment, for the program to inherit.

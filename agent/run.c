@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * memwatch-run: a program in a memory cgroup of its own, watched, started again when the OOM killer took it.
+ * memwatch-run: a program in a memory cgroup of its own, watched, started again when the OOM killer took it. One that
+ * runs already is for attach.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "allocator.h"
+#include "attach.h"
 #include "group_counts.h"
 #include "launch.h"
 #include "library.h"
@@ -406,6 +408,8 @@ int main(int argc, char **argv)
         puts("memwatch-run " MEMWATCH_VERSION);
         return 0;
     }
+    if (options.attach)
+        return mw_attach_run(&options);
     if (!prepare_job(&job, &options, &error) || !mw_postmortem_prepare(&job.postmortem, options.keep, &error))
         return fail(&error);
     if (!mw_signals_start(&job.signals, &error))

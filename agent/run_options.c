@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LARGEST_PID 4194304 /* the kernel's own bound */
+
 /* One parser a type: 0, or a negative errno value. The empty default stands for "not given". */
 
 static int parse_amount(const char *value, struct mw_amount *out)
@@ -153,6 +155,17 @@ static int parse_signal(const char *value, int *out)
     return -EINVAL;
 }
 
+static int parse_pid(const char *value, int *out)
+{
+    unsigned number;
+    int error = parse_number(value, LARGEST_PID, &number);
+    if (!error && !number)
+        error = -ERANGE;
+    if (!error)
+        *out = (int)number;
+    return error;
+}
+
 enum {
     OPTION_FIRST = 256,
     OPTION_BEFORE_TABLE = OPTION_FIRST - 1,
@@ -163,6 +176,8 @@ enum {
         MW_RUN_FLAGS(FLAG_NUMBER)
 #undef FLAG_NUMBER
 };
+
+#define BIT(option) (UINT64_C(1) << ((option)-OPTION_FIRST))
 
 static const struct option long_options[] = {
 #define OPTION_LONG(name, member, type, fallback, argument, accepted, help)                                            \
@@ -186,6 +201,7 @@ static bool take_option(struct mw_run_options *options, int option, const char *
     switch (option) {
 #define OPTION_TAKE(name, member, type, fallback, argument, accepted, help)                                            \
     case OPTION_##member:                                                                                              \
+        options->given |= BIT(OPTION_##member);                                                                        \
         if (parse_##type(value, &options->member) == 0)                                                                \
             return true;                                                                                               \
         return mw_error_set(error, 0, "--%s takes %s, not \"%s\"", name, accepted, value);
@@ -202,6 +218,38 @@ static bool take_option(struct mw_run_options *options, int option, const char *
     }
 }
 
+/* What is for a program that is to be started; NULL: none of it was given. */
+static const char *given_for_a_start(const struct mw_run_options *options)
+{
+    static const int for_a_start[] = {
+        OPTION_restart,        OPTION_restart_delay_ns, OPTION_restart_growth, OPTION_restart_delay_max_ns,
+        OPTION_restart_jitter, OPTION_restart_reset_ns, OPTION_start_limit,    OPTION_stop_timeout_ns,
+        OPTION_pdeathsig,      OPTION_allocator,        OPTION_pidfile};
+    for (size_t i = 0; i < sizeof for_a_start / sizeof for_a_start[0]; i++)
+        if (options->given & BIT(for_a_start[i]))
+            return long_options[for_a_start[i] - OPTION_FIRST].name;
+    return NULL;
+}
+
+/* --attach is by its nature for less than the rest. */
+static bool agree_to_attach(const struct mw_run_options *options, struct mw_error *error)
+{
+    const char *for_a_start = options->attach ? given_for_a_start(options) : NULL;
+    if (options->attach && *options->command)
+        return mw_error_set(error, 0,
+                            "--attach is for a process that runs already: it takes no program to start, as %s is",
+                            *options->command);
+    if (for_a_start)
+        return mw_error_set(error, 0, "--%s is for a program that memwatch-run starts: it does not go with --attach",
+                            for_a_start);
+    if (options->attach && options->mode == MW_MODE_IN_PROCESS)
+        return mw_error_set(error, 0,
+                            "--limit-mode=in-process does not go with --attach; of a process that is watched "
+                            "already, `memwatch set %d limit=SIZE` sets how much it is to keep to",
+                            options->attach);
+    return true;
+}
+
 /* Each is well by itself; together they say nothing. */
 static bool agree(const struct mw_run_options *options, struct mw_error *error)
 {
@@ -211,7 +259,8 @@ static bool agree(const struct mw_run_options *options, struct mw_error *error)
         bool is_wrong;
         const char *why;
     } cases[] = {
-        {!*options->command, "no program is named; usage: memwatch-run [OPTION]... [--] PROGRAM [ARGUMENT]..."},
+        {!*options->command && !options->attach,
+         "no program is named; usage: memwatch-run [OPTION]... [--] PROGRAM [ARGUMENT]..."},
         {options->swap.kind != MW_AMOUNT_NONE && !has_limit, "--swap needs a --limit, which it is counted besides"},
         {options->high.kind != MW_AMOUNT_NONE && !has_limit,
          "--high needs a --limit besides: alone it may slow a program down without end"},
@@ -224,7 +273,7 @@ static bool agree(const struct mw_run_options *options, struct mw_error *error)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (cases[i].is_wrong)
             return mw_error_set(error, 0, "%s", cases[i].why);
-    return true;
+    return agree_to_attach(options, error);
 }
 
 /* getopt has left what it stumbled over: the letter of an option that is unknown, of a flag that was given a value, or
@@ -265,6 +314,7 @@ bool mw_run_options_parse(struct mw_run_options *options, int argc, char **argv,
 void mw_run_options_help(void)
 {
     puts("Usage: memwatch-run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
+         "   or: memwatch-run [OPTION]... --attach=PID\n"
          "Run PROGRAM in a memory cgroup of its own, watched by libmemwatch.so, and say how it ended.\n");
 #define OPTION_HELP_LINE(name, member, type, fallback, argument, accepted, help)                                       \
     printf("  --%s\n        %s%s%s%s\n        takes %s\n", name "=" argument, help, *(fallback) ? " (default " : "",   \

@@ -25,6 +25,7 @@
     X("oom-group",     oom_group,        flag,      "no",     "WHETHER",  "yes or no",                                  "whether an OOM kill takes all processes of the program at once (cgroup v2)") \
     X("limit-mode",    mode,             mode,      "auto",   "MODE",     "auto, cgroup, systemd or in-process",        "who holds the limit: a memory cgroup that we make, one that the systemd manager makes for us, or the watch inside the program; auto: the first that can be had") \
     X("cgroup",        cgroup,           path,      "",       "PATH",     "the path of a memory cgroup that exists",    "make the program's group below that one") \
+    X("attach",        attach,           pid,       "",       "PID",      "the process id of a running process",         "limit a process that runs already, with its descendants, instead of starting a program; Ctrl-C and SIGTERM let go of it") \
     X("restart",       restart,          policy,    "on-oom", "POLICY",   "on-oom, on-failure, always or no",           "when to start the program again") \
     X("restart-delay", restart_delay_ns, duration,  "100ms",  "DURATION", MW_DURATION_ACCEPTED,                         "wait before the first restart") \
     X("restart-growth", restart_growth,  factor,    "2",      "N",        "a number from 1 to 100",                     "how many times longer each further wait is") \
@@ -68,10 +69,12 @@ typedef bool mw_run_flag;
 typedef enum mw_limit_mode mw_run_mode;
 typedef enum mw_report_format mw_run_report;
 typedef int mw_run_signal; /* 0: none */
+typedef int mw_run_pid;    /* 0: none */
 
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order of the list
 struct mw_run_options {
     char **command; /* NULL-terminated, part of argv */
+    uint64_t given; /* options of the table that are not left to their defaults: a bit each, in its order */
 #define MW_RUN_MEMBER(name, member, type, fallback, argument, accepted, help) mw_run_##type member;
     MW_RUN_OPTIONS(MW_RUN_MEMBER)
 #undef MW_RUN_MEMBER

@@ -74,7 +74,8 @@ _Noreturn static void ask(const struct mw_scope_request *request, int answer_fd)
 {
     struct answer answer = {0};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    answer.is_done = mw_scope_bus_start(request, &answer.error);
+    answer.is_done =
+        request->subgroup ? mw_scope_bus_take_in(request, &answer.error) : mw_scope_bus_start(request, &answer.error);
     (void)!write(answer_fd, &answer, sizeof answer);
     _exit(0);
 }
@@ -198,4 +199,18 @@ bool mw_scope_enter(const struct mw_scope_wish *wish, struct mw_error *error)
         .swap_bytes = wish->swap_bytes,
     };
     return ask_in_child(&request, error) && settle(unit, error);
+}
+
+bool mw_scope_take_in(const char *directory, const pid_t *pids, unsigned count, struct mw_error *error)
+{
+    char unit[64];
+    struct mw_scope_socket socket = {0};
+    struct mw_text unit_text = MW_TEXT(unit);
+    const char *subgroup = strrchr(directory, '/');
+    mw_scope_unit_name(&unit_text, getpid());
+    if (!subgroup || !mw_scope_find_socket("", getenv("XDG_RUNTIME_DIR"), getuid(), &socket, error))
+        return false;
+    struct mw_scope_request request = {
+        .socket = &socket, .unit = unit, .subgroup = subgroup, .pids = pids, .pid_count = count};
+    return ask_in_child(&request, error);
 }

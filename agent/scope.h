@@ -42,6 +42,10 @@ bool mw_scope_is_there(void);
  * False: *error says in one line what is in the way. The process may be in another group than before all the same. */
 bool mw_scope_enter(const struct mw_scope_wish *wish, struct mw_error *error);
 
+/* Has systemd move processes of this user's into a group below the scope that this process has entered: from where we
+ * may not take them ourselves, as out of a login session. All of them, or *error is set. Takes as long at most. */
+bool mw_scope_take_in(const char *directory, const pid_t *pids, unsigned count, struct mw_error *error);
+
 /* Where a manager listens. */
 struct mw_scope_socket {
     char path[512];

@@ -210,3 +210,32 @@ bool mw_scope_bus_start(const struct mw_scope_request *request, struct mw_error 
         return mw_error_set(error, -result, "systemd's answer is not understood");
     return await_job(bus, request, &job, error);
 }
+
+/* AttachProcessesToUnit(name, subgroup, processes) */
+static int make_move(sd_bus *bus, const struct mw_scope_request *request, sd_bus_message **message)
+{
+    int result = bus_library.sd_bus_message_new_method_call(bus, message, DESTINATION, MANAGER, INTERFACE,
+                                                            "AttachProcessesToUnit");
+    if (result >= 0)
+        result = bus_library.sd_bus_message_append(*message, "ss", request->unit, request->subgroup);
+    if (result >= 0)
+        result = bus_library.sd_bus_message_open_container(*message, 'a', "u");
+    for (unsigned i = 0; result >= 0 && i < request->pid_count; i++)
+        result = bus_library.sd_bus_message_append(*message, "u", (uint32_t)request->pids[i]);
+    if (result >= 0)
+        result = bus_library.sd_bus_message_close_container(*message);
+    return result;
+}
+
+bool mw_scope_bus_take_in(const struct mw_scope_request *request, struct mw_error *error)
+{
+    sd_bus *bus = NULL;
+    sd_bus_message *message = NULL;
+    sd_bus_message *reply = NULL;
+    if (!load_library(error) || !connect_to(request->socket, &bus, error))
+        return false;
+    int result = make_move(bus, request, &message);
+    if (result < 0)
+        return mw_error_set(error, -result, "systemd cannot be asked to move processes to %s", request->unit);
+    return call(bus, message, request->unit, &reply, error);
+}

@@ -65,6 +65,7 @@ static void defaults_are_those_of_the_table(void **state)
     assert_string_equal(options.pidfile, "");
     assert_string_equal(options.keep, "");
     assert_int_equal(options.allocator, MW_ALLOCATOR_GLIBC);
+    assert_int_equal(options.attach, 0);
 }
 
 static void every_option_is_taken_joined_or_apart(void **state)
@@ -165,6 +166,25 @@ static void swap_may_be_nothing_or_any(void **state)
     assert_int_equal(none.swap.bytes, 0);
     assert_int_equal(parse_well((words){"--limit=5M", "--swap=1G", "app"}).swap.bytes, 1 << 30);
     assert_int_equal(parse_well((words){"--swap=any", "app"}).swap.kind, MW_AMOUNT_NONE);
+}
+
+/* With what a running process can be given. */
+static void attaching_takes_no_program(void **state)
+{
+    static const words lines[] = {
+        {"--attach=1"},
+        {"--attach", "4194304", "--limit=5M", "--high=4M", "--swap=0", "--cgroup=/a"},
+        {"--attach=7", "--limit-mode=systemd", "--limit=5M", "--oom-group=yes", "--swappiness=0", "--quiet"},
+        {"--attach=7", "--limit-mode=cgroup", "--log=journal", "--report=json", "--keep=/tmp/kept"},
+        {"--attach=7", "--"},
+    };
+    static const int pids[] = {1, 4194304, 7, 7, 7};
+    (void)state;
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        struct mw_run_options options = parse_well(lines[i]);
+        CHECK_I64(lines[i][0], options.attach, pids[i]);
+        CHECK(lines[i][0], !*options.command);
+    }
 }
 
 /* The program's own options are the program's. */
@@ -295,6 +315,29 @@ static void what_is_wrong_is_named(void **state)
         {{"--pidfile=", "app"}, "--pidfile takes the path"},
         {{"--log=", "app"}, "--log takes stderr, journal or the path"},
         {{"--report=xml", "app"}, "--report takes text or json, not \"xml\""},
+        {{"--attach=", "app"}, "--attach takes the process id of a running process, not \"\""},
+        {{"--attach=0"}, "--attach takes the process id"},
+        {{"--attach=-1"}, "--attach takes the process id"},
+        {{"--attach=4194305"}, "--attach takes the process id"},
+        {{"--attach=99999999999999999999"}, "--attach takes the process id"},
+        {{"--attach=0x7"}, "--attach takes the process id"},
+        {{"--attach=self"}, "not \"self\""},
+        {{"--attach"}, "--attach needs a value"},
+        {{"--attach=7", "app"}, "--attach is for a process that runs already: it takes no program to start, as app is"},
+        {{"--attach=7", "--restart=no"}, "--restart is for a program that memwatch-run starts"},
+        {{"--restart=on-oom", "--attach=7"}, "--restart is for"}, /* its default, but it was asked for */
+        {{"--attach=7", "--restart-delay=1s"}, "--restart-delay is for"},
+        {{"--attach=7", "--restart-growth=1"}, "--restart-growth is for"},
+        {{"--attach=7", "--restart-delay-max=1s"}, "--restart-delay-max is for"},
+        {{"--attach=7", "--restart-jitter=0"}, "--restart-jitter is for"},
+        {{"--attach=7", "--restart-reset=1s"}, "--restart-reset is for"},
+        {{"--attach=7", "--start-limit=5"}, "--start-limit is for"},
+        {{"--attach=7", "--stop-timeout=1s"}, "--stop-timeout is for"},
+        {{"--attach=7", "--pdeathsig=9"}, "--pdeathsig is for"},
+        {{"--attach=7", "--allocator=glibc"}, "--allocator is for"},
+        {{"--attach=7", "--pidfile=/a"}, "--pidfile is for"},
+        {{"--attach=7", "--limit=5M", "--limit-mode=in-process"}, "`memwatch set 7 limit=SIZE`"},
+        {{"--attach=7", "--swap=0"}, "--swap needs a --limit"},
         {{"--quiet=yes", "app"}, "--quiet takes no value"},
         {{"--no-such", "app"}, "--no-such"},
         {{"--no-such=5", "app"}, "--no-such"},
@@ -372,6 +415,7 @@ int main(void)
         cmocka_unit_test(signals),
         cmocka_unit_test(swap_may_be_nothing_or_any),
         cmocka_unit_test(allocators),
+        cmocka_unit_test(attaching_takes_no_program),
         cmocka_unit_test(the_command_begins_at_the_first_word_that_is_no_option),
         cmocka_unit_test(help_and_version_need_no_program),
         cmocka_unit_test(what_is_wrong_is_named),

@@ -397,6 +397,84 @@ all_that_does_not_stop_in_time_is_killed() {
     ! pidof sleep >/dev/null || fail "still running: $(pidof sleep)"
 }
 
+# ---- of what runs already ----
+
+# Starts a program of its own, as no child of memwatch-run: $running is its process.
+run_beside() { # COMMAND...
+    "$@" >/dev/null 2>&1 </dev/null &
+    running=$!
+}
+
+expect_group_of_running() { # PATH_BELOW_TOP
+    grep -qE "${own_line}$1\$" "/proc/$running/cgroup" || fail "it is in $(grep "$own_line" "/proc/$running/cgroup")"
+}
+
+running_process_is_limited() {
+    local who="leak \\(pid [0-9]+\\)" how=", 1 OOM kill"
+    run_beside "$leak" 30
+    start --attach "$running" --limit 60M
+    finish
+    expect_status 137
+    # this kernel tells the status only to who is quicker than the parent
+    expect_said 1 "$who (was killed by the kernel's OOM killer at its own|has ended, with what status is not known,) .*$how"
+    if [[ $version = v1 ]]; then # its charges come along
+        expect_said 1 "$who: limit 60 MiB .*; of the .* that it holds now \\(RSS\\) .* count here, the rest in $top\$"
+        expect_said 0 'were held before it was attached'
+    else
+        expect_said 1 "$who: limit 60 MiB .*; the .* that it holds now \\(RSS\\) stay charged to $top and do not count: "
+        expect_said 1 'besides, .* were held before it was attached and did not count$'
+    fi
+    expect_peaks_at_limit
+}
+
+# Whoever holds more than the limit can be limited all the same.
+running_process_may_hold_more_than_the_limit() {
+    run_beside "$leak" 60
+    await "it holds more" eval '(($(sed -n "s/^RssAnon:[^0-9]*\([0-9]*\) kB/\1/p" /proc/$running/status) > 40000))'
+    kill -STOP "$running"
+    start --attach "$running" --limit 20M
+    expect_said 1 'stay charged to .* and do not count: the limit is met at about '
+    kill -TERM "$launched"
+    finish
+    expect_status 0
+    kill -KILL "$running"
+}
+
+running_process_is_let_go() {
+    run_beside sh -c 'sleep 1000 & sleep 1000 & wait'
+    await "it has children" grep -q '[0-9] [0-9]' "/proc/$running/task/$running/children"
+    start --attach "$running" --limit 60M
+    [[ $(<"$group/$limit_file") == "$LIMIT_BYTES" ]] || fail "the limit is $(<"$group/$limit_file")"
+    expect_group_of_running 'memwatch-[0-9]+-1'
+    kill -TERM "$launched"
+    finish
+    expect_status 0
+    expect_said 1 'and 2 descendants: limit 60 MiB '
+    expect_said 1 "let go of .*: 3 processes are back in $top, without the limit\$"
+    expect_group_of_running ''
+    # shellcheck disable=SC2046 # one word a process
+    kill -KILL $(<"/proc/$running/task/$running/children") "$running"
+}
+
+running_process_does_not_escape_its_groups_limit() {
+    make_group "$top/outer"
+    pass_memory_on "$top"
+    echo $((LIMIT_BYTES / 2)) >"$top/outer/$limit_file"
+    run_beside bash -c "echo 0 >$top/outer/cgroup.procs; exec sleep 1000"
+    await "it is there" grep -q outer "/proc/$running/cgroup"
+    "$launcher" --attach "$running" --limit 60M >"$work/out" 2>"$work/err" </dev/null &
+    launched=$!
+    await "it has its limit" grep -q 'allow no more' "$work/err"
+    expect_said 1 'limit 30 MiB '
+    kill -INT "$launched" # ignored by what a shell starts in the background
+    kill -TERM "$launched"
+    finish
+    expect_status 0
+    expect_group_of_running outer
+    kill -KILL "$running"
+    await "the group is empty" rmdir "$top/outer"
+}
+
 # ---- all of them ----
 
 # shellcheck source=tests/vm/verdict-scenarios.sh
@@ -426,6 +504,10 @@ scenarios=(
     oom_group_kills_all_at_once
     group_is_made_below_the_one_named
     all_that_does_not_stop_in_time_is_killed
+    running_process_is_limited
+    running_process_may_hold_more_than_the_limit
+    running_process_is_let_go
+    running_process_does_not_escape_its_groups_limit
 )
 failures=0
 
