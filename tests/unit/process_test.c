@@ -297,6 +297,7 @@ _Noreturn static void leave_orphan(bool leads, int telling)
         pid_t orphan = fork();
         if (orphan > 0)
             _exit(write(telling, &orphan, sizeof orphan) != sizeof orphan);
+        alarm(50); /* should the test fail before it is killed */
         for (;;)
             pause();
     }
