@@ -18,6 +18,7 @@
 #include "process.h"
 #include "segments.h"
 #include "syscall.h"
+#include "warner.h"
 
 #define REMOVAL_NS (2 * UINT64_C(1000000000)) /* what has been moved or killed may take a moment to leave */
 
@@ -33,6 +34,7 @@ struct attached {
     struct mw_group_counts before;
     struct mw_postmortem postmortem;
     int signal_fd;
+    struct mw_warner warner;
 };
 
 /* ---- the begin ---- */
@@ -254,24 +256,31 @@ static int exit_status(const struct mw_verdict_facts *facts)
 }
 
 /* Until it has ended (false), or we are asked to stop. */
-static bool is_asked_to_stop(const struct attached *attached)
+static bool is_asked_to_stop(struct attached *attached)
 {
-    struct pollfd waiting[] = {{.fd = attached->process.fd, .events = POLLIN},
-                               {.fd = attached->signal_fd, .events = POLLIN}};
+    struct mw_warner *warner = &attached->warner;
+    struct pollfd waiting[2 + MW_GROUP_WATCH_POLLS] = {{.fd = attached->process.fd, .events = POLLIN},
+                                                       {.fd = attached->signal_fd, .events = POLLIN}};
     for (;;) {
-        if (poll(waiting, 2, -1) < 0)
+        const struct timespec left = mw_clock_until(warner->look_ns);
+        memcpy(&waiting[2], warner->watch.polls, sizeof warner->watch.polls);
+        if (ppoll(waiting, 2 + MW_GROUP_WATCH_POLLS, &left, NULL) < 0)
             continue; /* EINTR: stopped and continued */
-        if (waiting[0].revents)
-            return false;
-        if (waiting[1].revents)
-            return true;
+        if (waiting[0].revents || waiting[1].revents)
+            return !waiting[0].revents;
+        memcpy(warner->watch.polls, &waiting[2], sizeof warner->watch.polls);
+        mw_warner_look(warner);
     }
 }
 
 static int supervise(struct attached *attached)
 {
     char occasion[MW_PROCESS_NAME_BYTES + 64];
-    if (is_asked_to_stop(attached)) {
+    mw_warner_start(&attached->warner, attached->options, attached->process.name, attached->process.pid,
+                    &attached->place.group.cgroup, 0);
+    bool is_asked = is_asked_to_stop(attached);
+    mw_warner_stop(&attached->warner);
+    if (is_asked) {
         snprintf(occasion, sizeof occasion, "let go of %s (pid %d)", attached->process.name, attached->process.pid);
         let_go(attached, occasion);
         return 0;

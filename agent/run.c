@@ -188,8 +188,8 @@ static struct mw_supervisor_event begin_run(struct job *job, struct run *run)
     job->starts++;
     run->pid = pid;
     write_pidfile(job, pid);
-    mw_warner_start(&run->warner, job->options, is_limited_by_group(job, run) ? &run->place.group.cgroup : NULL,
-                    job->placing.limits.limit_bytes, pid);
+    mw_warner_start(&run->warner, job->options, job->options->command[0], pid,
+                    is_limited_by_group(job, run) ? &run->place.group.cgroup : NULL, job->placing.limits.limit_bytes);
     return (struct mw_supervisor_event){.kind = MW_EVENT_STARTED};
 }
 

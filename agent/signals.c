@@ -72,12 +72,10 @@ static bool take_child(pid_t pid, enum mw_supervisor_event_kind *kind, struct mw
 static void wait_for_any(const struct mw_signals *signals, const struct mw_until *until)
 {
     struct pollfd polls[1 + MW_UNTIL_POLLS] = {{.fd = signals->fd, .events = POLLIN}};
-    uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    uint64_t left_ns = until->wake_ns > now_ns ? until->wake_ns - now_ns : 0;
-    struct timespec left = {.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
+    const struct timespec left = mw_clock_until(until->wake_ns);
     for (unsigned i = 0; i < until->poll_count; i++)
         polls[1 + i] = until->polls[i];
-    if (ppoll(polls, 1 + until->poll_count, until->wake_ns == MW_SUPERVISOR_NEVER ? NULL : &left, NULL) <= 0)
+    if (ppoll(polls, 1 + until->poll_count, &left, NULL) <= 0)
         return;
     for (unsigned i = 0; i < until->poll_count; i++)
         until->polls[i].revents = polls[1 + i].revents;

@@ -11,13 +11,12 @@ static void tell(const struct mw_warner *warner, const struct mw_warning_step *s
 {
     char line[8192];
     struct mw_text text = MW_TEXT(line);
-    const char *program = warner->options->command[0];
     if (warner->options->report == MW_REPORT_JSON) {
-        mw_warning_json(&text, step, reading, program, (int)warner->pid);
+        mw_warning_json(&text, step, reading, warner->program, (int)warner->pid);
         if (!text.truncated)
             mw_log_line(line);
     } else {
-        mw_warning_text(&text, step, reading, program, (int)warner->pid);
+        mw_warning_text(&text, step, reading, warner->program, (int)warner->pid);
         mw_warn("%s", line);
     }
 }
@@ -48,12 +47,13 @@ void mw_warner_look(struct mw_warner *warner)
         kill(warner->pid, warner->options->warn_signal);
 }
 
-void mw_warner_start(struct mw_warner *warner, const struct mw_run_options *options, const struct mw_cgroup *cgroup,
-                     uint64_t limit_bytes, pid_t pid)
+void mw_warner_start(struct mw_warner *warner, const struct mw_run_options *options, const char *program, pid_t pid,
+                     const struct mw_cgroup *cgroup, uint64_t limit_bytes)
 {
     struct mw_warning_reading reading;
     mw_warner_stop(warner);
     warner->options = options;
+    warner->program = program;
     warner->pid = pid;
     if (options->warn.kind == MW_AMOUNT_NONE)
         return;

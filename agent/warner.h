@@ -12,6 +12,7 @@
 
 struct mw_warner {
     const struct mw_run_options *options;
+    const char *program;
     pid_t pid; /* of the program; 0: nobody is watched */
     struct mw_group_watch watch;
     struct mw_warning warning;
@@ -19,9 +20,10 @@ struct mw_warner {
     uint64_t look_ns; /* mw_warner_look is due then, or once one of watch.polls has something to tell */
 };
 
-/* Of a run that has just begun. cgroup NULL: without a group, held to limit_bytes by the library. */
-void mw_warner_start(struct mw_warner *warner, const struct mw_run_options *options, const struct mw_cgroup *cgroup,
-                     uint64_t limit_bytes, pid_t pid);
+/* Of a run that has just begun. cgroup NULL: without a group, held to limit_bytes by the library. options and program
+ * are to outlive the warner. */
+void mw_warner_start(struct mw_warner *warner, const struct mw_run_options *options, const char *program, pid_t pid,
+                     const struct mw_cgroup *cgroup, uint64_t limit_bytes);
 
 void mw_warner_look(struct mw_warner *warner);
 

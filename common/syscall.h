@@ -159,4 +159,12 @@ static inline uint64_t mw_clock_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* How long it is until then, by CLOCK_MONOTONIC: for ppoll and the like. UINT64_MAX is centuries away. */
+static inline struct timespec mw_clock_until(uint64_t then_ns)
+{
+    uint64_t now_ns = mw_clock_ns(CLOCK_MONOTONIC);
+    uint64_t left_ns = then_ns > now_ns ? then_ns - now_ns : 0;
+    return (struct timespec){.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
+}
+
 #endif

@@ -129,6 +129,14 @@ class Limit(Attach):
                                  r"limit 30 MiB .*, 1 OOM kill, working set at the end .*; besides, [\d.]+ MiB were held "
                                  r"before it was attached and did not count\n")
 
+    def test_that_the_limit_is_near_is_said(self):
+        process = self.obedient()
+        launcher, _ = self.attach(process, "--limit", "30M")
+        self.order(process, "more = bytearray(29 << 20)")
+        self.assertRegex(launcher.stderr.readline(), rb"python3 \(pid \d+\) is near its limit: [\d.]+ MiB of 30 MiB in use ")
+        launcher.send_signal(signal.SIGTERM)
+        self.assertEqual(self.end(launcher)[1], 0)
+
     def test_what_it_holds_already_does_not_kill_it(self):
         process = self.obedient()
         launcher, _ = self.attach(process, "--limit", "20M")
@@ -358,15 +366,16 @@ class LettingGo(Attach):
 
     def test_after_a_kill_of_the_launcher_the_limit_holds_and_the_next_one_sweeps(self):
         process = self.obedient()
-        launcher, _ = self.attach(process, "--limit", "30M")
-        limited = group_of(process.pid)
-        launcher.kill()
-        launcher.wait()
-        self.assertEqual(group_of(process.pid), limited)
-        self.tell(process, "grow()")
-        self.assertEqual(process.wait(60), -signal.SIGKILL)
-        run([str(LAUNCHER), "--limit", "30M", "true"], preload=False)
-        self.assertFalse(limited.exists())
+        with self.group("killed") as parent:
+            launcher, _ = self.attach(process, "--limit", "30M", "--cgroup", str(parent))
+            limited = group_of(process.pid)
+            launcher.kill()
+            launcher.wait()
+            self.assertEqual(group_of(process.pid), limited)
+            self.tell(process, "grow()")
+            self.assertEqual(process.wait(60), -signal.SIGKILL)
+            run([str(LAUNCHER), "--limit", "30M", "--cgroup", str(parent), "true"], preload=False)
+            self.assertFalse(limited.exists())
 
     def test_a_second_one_is_within_the_first(self):
         process = self.obedient()
