@@ -433,6 +433,7 @@ running_process_may_hold_more_than_the_limit() {
     await "it holds more" eval '(($(sed -n "s/^RssAnon:[^0-9]*\([0-9]*\) kB/\1/p" /proc/$running/status) > 40000))'
     kill -STOP "$running"
     start --attach "$running" --limit 20M
+    await "it is told" grep -q "(pid $running): limit" "$work/err"
     expect_said 1 'stay charged to .* and do not count: the limit is met at about '
     kill -TERM "$launched"
     finish

@@ -211,6 +211,18 @@ lines_go_to_the_journal() {
     await "the journal has it" journal_has "$(<"$work/out")" 'exited with status 3 '
 }
 
+# Which none but systemd can move there, out of the session.
+a_running_process_is_taken_into_a_scope() {
+    try 'sleep 1000 & process=$!
+        $launcher --limit-mode systemd --limit 60M --attach $process & launched=$!
+        for i in $(seq 300); do grep "/memwatch-.*/memwatch-" /proc/$process/cgroup && break; sleep 0.1; done
+        kill -9 $process; wait $launched; echo "status $?"'
+    expect_status 0
+    grep -Eq 'user@1000.service/.*/memwatch-[0-9]+\.scope/memwatch-[0-9]+-[0-9]+$' "$work/out" || fail "not there: $(<"$work/out")"
+    expect_said 1 "sleep \\(pid [0-9]+\\): limit 60 MiB \\($LIMIT_BYTES bytes\\) by cgroup v2 $manager/.*stay charged to "
+
+}
+
 of_service() { # PROPERTY
     systemctl show -P "$1" memwatch-service.service
 }
@@ -294,6 +306,7 @@ scenarios=(
     it_serves_from_a_service_of_the_users
     one_within_another_needs_no_second_scope
     lines_go_to_the_journal
+    a_running_process_is_taken_into_a_scope
     a_service_becomes_ready_and_stops_through_it
     without_a_manager
     with_the_manager_of_another
