@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "http_server.h"
 
-#include <errno.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "loop.h"
+#include "http_exchange.h"
 #include "memory.h"
 #include "syscall.h"
 
@@ -20,189 +17,6 @@
 #define LINE_BYTES   2048
 #define TOO_LONG     414
 #define MOST_BODY    (1 << 20)
-
-struct mw_http_server {
-    struct mw_http_settings settings;
-    struct MHD_Daemon *daemon;
-    struct mw_loop_source accepting;
-    struct mw_loop_source daemon_ready;
-    struct mw_http_clients clients;
-    uint64_t now_ns;
-    uint64_t requests;
-    uint64_t evicted;
-    uint64_t body_bytes;
-};
-
-/* A connection, and the request that is on it. */
-struct mw_http_exchange {
-    struct mw_http_client client; /* the first member: the list of clients is of these */
-    struct mw_http_server *server;
-    struct MHD_Connection *connection;
-    int fd;
-    bool is_announced; /* its headers are here */
-    bool is_judged;
-    size_t body_bytes;
-    unsigned refusal; /* the status that the target deserves; 0: it is good */
-    struct mw_error why;
-    struct mw_http_target target;
-    struct MHD_Response *answer; /* NULL: there is none yet */
-    bool is_shared;              /* the answer is a body's */
-    unsigned status;
-    struct mw_loop_source leaving; /* while it waits */
-    void (*gone)(void *context);
-    void *gone_context;
-};
-
-struct mw_http_body {
-    struct MHD_Response *response;
-};
-
-struct body_bytes {
-    void *bytes;
-    size_t count;
-    struct mw_http_server *server;
-};
-
-/* ---- answers ---- */
-
-static void add_headers(struct MHD_Response *response, const char *headers)
-{
-    char line[256];
-    while (*headers) {
-        size_t length = strcspn(headers, "\n");
-        snprintf(line, sizeof line, "%.*s", (int)length, headers);
-        char *colon = strstr(line, ": ");
-        if (colon) {
-            *colon = '\0';
-            MHD_add_response_header(response, line, colon + 2);
-        }
-        headers += length + (headers[length] == '\n');
-    }
-}
-
-#define COMMON_HEADERS                                                                                                 \
-    "X-Content-Type-Options: nosniff\nCache-Control: no-store\nCross-Origin-Resource-Policy: same-origin\n"
-
-static void give(struct mw_http_exchange *exchange, unsigned status, struct MHD_Response *response)
-{
-    bool was_waiting = exchange->gone;
-    exchange->answer = response;
-    exchange->status = status;
-    exchange->gone = NULL;
-    if (was_waiting) {
-        mw_loop_remove(exchange->server->settings.loop, &exchange->leaving);
-        MHD_resume_connection(exchange->connection);
-    }
-}
-
-/* After a refusal the connection ends: what follows may be a body that nobody wants. */
-static void answer_line(struct mw_http_exchange *exchange, unsigned status, const char *line, const char *headers)
-{
-    struct MHD_Response *response = MHD_create_response_from_buffer(strlen(line), (void *)line, MHD_RESPMEM_MUST_COPY);
-    if (!response)
-        abort();
-    add_headers(response, COMMON_HEADERS "Content-Type: text/plain; charset=utf-8\n");
-    add_headers(response, headers);
-    if (status >= MHD_HTTP_BAD_REQUEST && status < MHD_HTTP_INTERNAL_SERVER_ERROR)
-        add_headers(response, "Connection: close\n");
-    give(exchange, status, response);
-}
-
-void mw_http_answer(struct mw_http_exchange *exchange, unsigned status, const char *format, ...)
-{
-    char line[LINE_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
-    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it does not see that it has been started
-    int length = vsnprintf(line, sizeof line - 1, format, arguments);
-    va_end(arguments);
-    size_t end = length < (int)sizeof line - 2 ? (size_t)length : sizeof line - 2;
-    line[end] = '\n';
-    line[end + 1] = '\0';
-    answer_line(exchange, status, line, status == MHD_HTTP_SERVICE_UNAVAILABLE ? "Retry-After: 5\n" : "");
-}
-
-void mw_http_answer_file(struct mw_http_exchange *exchange, int fd, size_t bytes, const char *headers)
-{
-    struct MHD_Response *response = MHD_create_response_from_fd(bytes, fd);
-    if (!response)
-        abort();
-    add_headers(response, COMMON_HEADERS);
-    add_headers(response, headers);
-    give(exchange, MHD_HTTP_OK, response);
-}
-
-static void free_body_bytes(void *context)
-{
-    struct body_bytes *bytes = context;
-    bytes->server->body_bytes -= bytes->count;
-    free(bytes->bytes);
-    free(bytes);
-}
-
-struct mw_http_body *mw_http_body_new(struct mw_http_server *server, void *bytes, size_t count, const char *headers)
-{
-    if (server->body_bytes + count > MW_HTTP_MOST_BYTES) {
-        free(bytes);
-        return NULL;
-    }
-    struct body_bytes *owner = mw_memory_new(1, sizeof *owner);
-    struct mw_http_body *body = mw_memory_new(1, sizeof *body);
-    *owner = (struct body_bytes){bytes, count, server};
-    server->body_bytes += count;
-    body->response = MHD_create_response_from_buffer_with_free_callback_cls(count, bytes, free_body_bytes, owner);
-    if (!body->response)
-        abort();
-    add_headers(body->response, COMMON_HEADERS);
-    add_headers(body->response, headers);
-    return body;
-}
-
-void mw_http_body_let_go(struct mw_http_body *body)
-{
-    if (body)
-        MHD_destroy_response(body->response); /* counted: answers that are under way have it still */
-    free(body);
-}
-
-void mw_http_answer_body(struct mw_http_exchange *exchange, struct mw_http_body *body)
-{
-    exchange->is_shared = true;
-    give(exchange, MHD_HTTP_OK, body->response);
-}
-
-/* ---- answers that come later ---- */
-
-/* Its socket is shut down, which libmicrohttpd then notices. */
-static void give_up(struct mw_http_exchange *exchange)
-{
-    mw_http_clients_give_up(&exchange->server->clients, &exchange->client);
-    shutdown(exchange->fd, SHUT_RDWR);
-}
-
-static void on_leaving(void *context)
-{
-    struct mw_http_exchange *exchange = context;
-    exchange->gone(exchange->gone_context);
-    give_up(exchange);
-    mw_http_answer(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "you have gone");
-}
-
-void mw_http_answer_later(struct mw_http_exchange *exchange, void (*gone)(void *context), void *context)
-{
-    exchange->gone = gone;
-    exchange->gone_context = context;
-}
-
-const struct mw_http_target *mw_http_exchange_target(const struct mw_http_exchange *exchange)
-{
-    return &exchange->target;
-}
-
-const char *mw_http_exchange_header(const struct mw_http_exchange *exchange, const char *name)
-{
-    return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
-}
 
 /* ---- judging ---- */
 
@@ -223,7 +37,7 @@ static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, cons
 static unsigned header_count(const struct mw_http_exchange *exchange, const char *name)
 {
     struct header_count header = {.name = name};
-    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_header, &header);
+    mw_http_library.MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_header, &header);
     return header.count;
 }
 
@@ -300,15 +114,15 @@ static void judge(struct mw_http_exchange *exchange, const char *method)
         mw_http_answer(exchange, MHD_HTTP_MISDIRECTED_REQUEST,
                        "this is called localhost, 127.0.0.1 or [::1], not as Host says");
     else if (settings->token && !mw_http_has_token(mw_http_exchange_header(exchange, "Authorization"), settings->token))
-        answer_line(exchange, MHD_HTTP_UNAUTHORIZED, "this needs the token: Authorization: Bearer TOKEN\n",
-                    "WWW-Authenticate: Bearer realm=\"memwatch\"\n");
+        mw_http_answer_line(exchange, MHD_HTTP_UNAUTHORIZED, "this needs the token: Authorization: Bearer TOKEN\n",
+                            "WWW-Authenticate: Bearer realm=\"memwatch\"\n");
     else if (is_cross_site(exchange))
         mw_http_answer(exchange, MHD_HTTP_FORBIDDEN, "this is not for other sites' pages");
     else if (!route)
         refuse_path(exchange);
     else if (!takes(route, method))
-        answer_line(exchange, MHD_HTTP_METHOD_NOT_ALLOWED, "this takes GET and HEAD\n",
-                    route->takes_post ? "Allow: GET, HEAD, POST\n" : "Allow: GET, HEAD\n");
+        mw_http_answer_line(exchange, MHD_HTTP_METHOD_NOT_ALLOWED, "this takes GET and HEAD\n",
+                            route->takes_post ? "Allow: GET, HEAD, POST\n" : "Allow: GET, HEAD\n");
     else if (has_body(exchange) && !has_good_body(exchange, method))
         mw_http_answer(exchange, MHD_HTTP_CONTENT_TOO_LARGE, "this takes no body");
     else
@@ -319,7 +133,7 @@ static void judge(struct mw_http_exchange *exchange, const char *method)
 
 static struct mw_http_exchange *exchange_of(struct MHD_Connection *connection)
 {
-    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    return mw_http_library.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
 /* The target as it was sent: libmicrohttpd's own decoding would end it at a zero byte. */
@@ -334,14 +148,6 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     if (!mw_http_target_parse(target, &exchange->target, &exchange->why))
         exchange->refusal = strlen(target) >= MW_HTTP_TARGET_BYTES ? TOO_LONG : MHD_HTTP_BAD_REQUEST;
     return exchange;
-}
-
-static void drop_answer(struct mw_http_exchange *exchange)
-{
-    if (exchange->answer && !exchange->is_shared)
-        MHD_destroy_response(exchange->answer);
-    exchange->answer = NULL;
-    exchange->is_shared = false;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
@@ -362,7 +168,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         exchange->body_bytes += *upload_bytes;
         *upload_bytes = 0;
         if (exchange->body_bytes > MOST_BODY)
-            give_up(exchange);
+            mw_http_give_up(exchange);
         return MHD_YES;
     }
     if (!exchange->is_judged) {
@@ -372,13 +178,13 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     }
     if (!exchange->answer) {
         mw_http_client_set(&exchange->client, MW_HTTP_WAITING, server->now_ns);
-        mw_loop_add(server->settings.loop, &exchange->leaving, exchange->fd, EPOLLRDHUP, on_leaving, exchange);
-        MHD_suspend_connection(connection);
+        mw_loop_add(server->settings.loop, &exchange->leaving, exchange->fd, EPOLLRDHUP, mw_http_on_leaving, exchange);
+        mw_http_library.MHD_suspend_connection(connection);
         return MHD_YES;
     }
     mw_http_client_set(&exchange->client, MW_HTTP_TAKING, server->now_ns);
-    enum MHD_Result result = MHD_queue_response(connection, exchange->status, exchange->answer);
-    drop_answer(exchange); /* it is the connection's now */
+    enum MHD_Result result = mw_http_library.MHD_queue_response(connection, exchange->status, exchange->answer);
+    mw_http_drop_answer(exchange); /* it is the connection's now */
     return result;
 }
 
@@ -392,7 +198,7 @@ static void on_answered(void *context, struct MHD_Connection *connection, void *
     (void)code;
     mw_http_client_set(&exchange->client, MW_HTTP_IDLE, server->now_ns);
     if (mw_sys_poll(&half_closed, 0) > 0) /* it asks for nothing more; libmicrohttpd may have missed that meanwhile */
-        give_up(exchange);
+        mw_http_give_up(exchange);
 }
 
 static void set_address(struct mw_http_client *client, const struct sockaddr *address)
@@ -419,16 +225,18 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         exchange->server = server;
         exchange->connection = connection;
         exchange->leaving.fd = -1;
-        exchange->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        set_address(&exchange->client,
-                    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+        exchange->fd =
+            mw_http_library.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        set_address(
+            &exchange->client,
+            mw_http_library.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
         mw_http_client_set(&exchange->client, MW_HTTP_ASKING, server->now_ns);
         mw_http_clients_add(&server->clients, &exchange->client);
         *socket_context = exchange;
         return;
     }
     mw_http_clients_remove(&server->clients, &exchange->client);
-    drop_answer(exchange); /* one that was made, and never asked for */
+    mw_http_drop_answer(exchange); /* one that was made, and never asked for */
     free(exchange);
 }
 
@@ -452,7 +260,7 @@ static void on_accept(void *context)
     struct mw_http_client *victim = mw_http_clients_victim(&server->clients, &newcomer);
     if (victim) {
         server->evicted++;
-        give_up(exchange_with(victim));
+        mw_http_give_up(exchange_with(victim));
     }
     if (!mw_http_clients_has_room(&server->clients)) {
         server->evicted++;
@@ -460,7 +268,8 @@ static void on_accept(void *context)
         return;
     }
     server->now_ns = mw_clock_ns(CLOCK_MONOTONIC);
-    MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address, bytes); /* closes it where it fails */
+    mw_http_library.MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address,
+                                       bytes); /* closes it where it fails */
 }
 
 /* When the next one's time is up. */
@@ -471,7 +280,7 @@ static uint64_t give_up_slow_ones(struct mw_http_server *server)
         uint64_t deadline_ns = mw_http_client_deadline_ns(client);
         if (deadline_ns <= server->now_ns) {
             server->evicted++;
-            give_up(exchange_with(client));
+            mw_http_give_up(exchange_with(client));
         } else if (deadline_ns < next_ns) {
             next_ns = deadline_ns;
         }
@@ -488,16 +297,18 @@ static void on_daemon_ready(void *context)
 
 static struct MHD_Daemon *start_daemon(struct mw_http_server *server)
 {
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-                            on_request, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)(MW_HTTP_CLIENTS + SPARE),
-                            MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                            MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_answered,
-                            server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+    return mw_http_library.MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(MW_HTTP_CLIENTS + SPARE), MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_answered, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
 }
 
 struct mw_http_server *mw_http_server_new(const struct mw_http_settings *settings, struct mw_error *error)
 {
+    if (!mw_http_library_load(error))
+        return NULL;
     struct mw_http_server *server = mw_memory_new(1, sizeof *server);
     server->settings = *settings;
     server->accepting.fd = server->daemon_ready.fd = -1;
@@ -505,8 +316,8 @@ struct mw_http_server *mw_http_server_new(const struct mw_http_settings *setting
     server->daemon = start_daemon(server);
     if (server->daemon &&
         !mw_loop_add(settings->loop, &server->daemon_ready,
-                     MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, EPOLLIN, on_daemon_ready,
-                     NULL) &&
+                     mw_http_library.MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, EPOLLIN,
+                     on_daemon_ready, NULL) &&
         !mw_loop_add(settings->loop, &server->accepting, settings->listen_fd, EPOLLIN, on_accept, server))
         return server;
     mw_error_set(error, 0, "cannot start the HTTP server");
@@ -518,11 +329,11 @@ void mw_http_server_free(struct mw_http_server *server)
 {
     for (struct mw_http_client *client = server->clients.first; client; client = client->next)
         if (exchange_with(client)->gone)
-            on_leaving(exchange_with(client));
+            mw_http_on_leaving(exchange_with(client));
     mw_loop_remove(server->settings.loop, &server->accepting);
     mw_loop_remove(server->settings.loop, &server->daemon_ready);
     if (server->daemon)
-        MHD_stop_daemon(server->daemon);
+        mw_http_library.MHD_stop_daemon(server->daemon);
     free(server);
 }
 
@@ -530,10 +341,10 @@ uint64_t mw_http_server_run(struct mw_http_server *server, uint64_t now_ns)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
     server->now_ns = now_ns;
-    MHD_run(server->daemon);
+    mw_http_library.MHD_run(server->daemon);
     uint64_t next_ns = give_up_slow_ones(server);
     uint64_t left_ns = next_ns - now_ns;
-    if (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES && timeout_ms * NS_A_MS < left_ns)
+    if (mw_http_library.MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES && timeout_ms * NS_A_MS < left_ns)
         left_ns = timeout_ms * NS_A_MS;
     return left_ns;
 }
