@@ -38,6 +38,11 @@ class Client:
     def get(self, path, headers=None):
         return self.ask("GET", path, headers)
 
+    def fresh_metrics(self):
+        """Answers are kept for a quarter of a second: what comes then is of now."""
+        time.sleep(0.3)
+        return self.get("/metrics")
+
 
 class Agent(Client):
     """A context manager: memwatch serve, on a port of its own unless it is told where."""
@@ -75,11 +80,6 @@ class Agent(Client):
 
     def resident_bytes(self):
         return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
-
-    def fresh_metrics(self):
-        """Answers are kept for a quarter of a second: what comes then is of now."""
-        time.sleep(0.3)
-        return self.get("/metrics")
 
 
 class Unix(Client):
