@@ -314,6 +314,17 @@ scenarios=(
     with_a_bus_that_nobody_serves
     without_the_memory_controller
 )
+
+# The bus may be there before the manager is on it.
+manager_is_on_the_bus() {
+    setpriv --reuid tester --regid tester --init-groups env XDG_RUNTIME_DIR=/run/user/1000 busctl --user call \
+        org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus NameHasOwner s org.freedesktop.systemd1 |
+        grep -q true
+}
+
+mkdir -p "$work"
+: >"$work/err" # for `fail`
+await "the user's manager is on the bus" manager_is_on_the_bus
 failures=0
 for scenario in "${scenarios[@]}"; do
     rm -rf "$work"
