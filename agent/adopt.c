@@ -12,7 +12,6 @@
 
 #include "fileio.h"
 #include "group_walk.h"
-#include "procfs.h"
 #include "scope.h"
 
 enum {
@@ -97,17 +96,6 @@ static int move_with_charges(struct mw_adoption *adoption, pid_t pid)
     return error;
 }
 
-static uint64_t resident_bytes(pid_t pid)
-{
-    char path[64];
-    char text[4096];
-    struct mw_proc_status status = {0};
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    if (mw_file_read_whole(path, text, sizeof text) > 0)
-        mw_proc_status_parse(text, &status);
-    return status.vm_rss_bytes;
-}
-
 /* False: the first of them cannot be moved, or systemd has moved none. */
 static bool move_all(struct mw_adoption *adoption, const pid_t *pids, unsigned count, struct mw_error *error)
 {
@@ -115,7 +103,8 @@ static bool move_all(struct mw_adoption *adoption, const pid_t *pids, unsigned c
     unsigned refused_count = 0;
     int why = 0;
     for (unsigned i = 0; i < count; i++) {
-        uint64_t held_bytes = resident_bytes(pids[i]);
+        uint64_t held_bytes = 0;
+        mw_process_resident(pids[i], &held_bytes);
         int error_value = move_with_charges(adoption, pids[i]);
         if (error_value) {
             why = error_value;

@@ -6,9 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fileio.h"
 #include "group_events.h"
-#include "procfs.h"
+#include "process.h"
 
 /* The program waited for memory during 300 ms within 2 s: a seventh of its time. Without privilege the window has to be
  * a multiple of 2 s. */
@@ -77,14 +76,9 @@ static bool take(struct pollfd *poll)
 
 static bool read_process(const struct mw_group_watch *watch, struct mw_warning_reading *reading)
 {
-    char path[64];
-    char text[4096];
-    struct mw_proc_status status;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)watch->pid);
-    if (mw_file_read_whole(path, text, sizeof text) <= 0)
+    if (!mw_process_resident(watch->pid, &reading->usage_bytes))
         return false;
-    mw_proc_status_parse(text, &status);
-    reading->working_set_bytes = reading->usage_bytes = status.vm_rss_bytes;
+    reading->working_set_bytes = reading->usage_bytes;
     reading->limit_bytes = watch->limit_bytes;
     return true;
 }

@@ -23,6 +23,7 @@
 /* Its fields by their numbers in proc(5): "1234 (any) name) S 1 …". */
 enum { FIELD_PARENT = 4, FIELD_SESSION = 6, FIELD_FLAGS = 9, FIELD_START = 22, FIELD_STACK = 28, FIELD_STATUS = 52 };
 
+#define FLAG_FORK_NO_EXEC  0x00000040 /* PF_FORKNOEXEC */
 #define FLAG_KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
 
 static void take_name(const char *from, const char *end, char out[MW_PROCESS_NAME_BYTES])
@@ -80,6 +81,11 @@ bool mw_process_is_kernels(const struct mw_process_stat *stat)
     return stat->flags & FLAG_KERNEL_THREAD;
 }
 
+bool mw_process_is_before_exec(const struct mw_process_stat *stat)
+{
+    return stat->flags & FLAG_FORK_NO_EXEC;
+}
+
 bool mw_process_read_stat(int pid, struct mw_process_stat *out)
 {
     char path[64];
@@ -88,7 +94,7 @@ bool mw_process_read_stat(int pid, struct mw_process_stat *out)
     return mw_file_read_whole(path, text, sizeof text) > 0 && mw_process_stat_parse(text, out);
 }
 
-/* ---- which one it is ---- */
+/* ---- /proc/PID/status ---- */
 
 static bool read_status(int pid, char *text, size_t capacity_bytes)
 {
@@ -96,6 +102,19 @@ static bool read_status(int pid, char *text, size_t capacity_bytes)
     snprintf(path, sizeof path, "/proc/%d/status", pid);
     return mw_file_read_whole(path, text, capacity_bytes) > 0;
 }
+
+bool mw_process_resident(int pid, uint64_t *bytes)
+{
+    char text[4096];
+    struct mw_proc_status status;
+    if (!read_status(pid, text, sizeof text))
+        return false;
+    mw_proc_status_parse(text, &status);
+    *bytes = status.vm_rss_bytes;
+    return true;
+}
+
+/* ---- which one it is ---- */
 
 /* The kernel knows no process by that number, or only a thread of one. */
 static bool refuse_number(int pid, int errno_value, struct mw_error *error)

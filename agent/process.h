@@ -40,8 +40,14 @@ bool mw_process_stat_parse(const char *text, struct mw_process_stat *out);
 /* The kernel's own, which has no memory of its own. */
 bool mw_process_is_kernels(const struct mw_process_stat *stat);
 
+/* It has been forked and has not become another program yet. */
+bool mw_process_is_before_exec(const struct mw_process_stat *stat);
+
 /* Reads the file of that process. False: there is no such process, or this user may not see it. */
 bool mw_process_read_stat(int pid, struct mw_process_stat *out);
+
+/* Its resident memory, as VmRSS of /proc/PID/status. False: it cannot be read. */
+bool mw_process_resident(int pid, uint64_t *bytes);
 
 struct mw_process {
     int pid;

@@ -7,9 +7,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "fileio.h"
 #include "gzip.h"
 #include "memory.h"
+#include "process.h"
 #include "serve.h"
 #include "syscall.h"
 
@@ -35,24 +35,11 @@ static uint64_t used_cpu_ns(void)
     return sum_ns;
 }
 
-/* The second number of "12345 678 …" in /proc/self/statm, in pages. */
-static uint64_t resident_bytes(void)
-{
-    char text[128];
-    unsigned long pages = 0;
-    if (mw_file_read_whole("/proc/self/statm", text, sizeof text) < 0)
-        return 0;
-    const char *blank = strchr(text, ' ');
-    if (blank)
-        pages = strtoul(blank, NULL, 10);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void add_own_figures(struct mw_metrics_agent *agent, const struct mw_http_server *server)
 {
     struct mw_http_counts counts = mw_http_server_counts(server);
     agent->cpu_ns = used_cpu_ns();
-    agent->resident_bytes = resident_bytes();
+    mw_process_resident(getpid(), &agent->resident_bytes);
     agent->connections = counts.connections;
     agent->requests = counts.requests;
     agent->evicted = counts.evicted;

@@ -2,16 +2,12 @@
 #include "signals.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "fileio.h"
+#include "process.h"
 #include "syscall.h"
 
 bool mw_signals_start(struct mw_signals *signals, struct mw_error *error)
@@ -27,22 +23,11 @@ bool mw_signals_start(struct mw_signals *signals, struct mw_error *error)
     return signals->fd >= 0 || mw_error_set(error, errno, "cannot wait for signals");
 }
 
-/* Of a process that has ended and is not reaped: had it not called exec? By the flag PF_FORKNOEXEC in /proc/PID/stat,
- * the ninth field; the second, in brackets, may hold anything. */
+/* Of a process that has ended and is not reaped: had it not called exec? */
 static bool is_before_exec(pid_t pid)
 {
-    const unsigned long fork_no_exec = 0x40;
-    char path[64];
-    char text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (mw_file_read_whole(path, text, sizeof text) <= 0)
-        return false;
-    const char *field = strrchr(text, ')');
-    for (unsigned number = 2; field && number < 9; number++) {
-        field = strchr(field, ' ');
-        field += field != NULL;
-    }
-    return field && (strtoul(field, NULL, 10) & fork_no_exec);
+    struct mw_process_stat stat;
+    return mw_process_read_stat(pid, &stat) && mw_process_is_before_exec(&stat);
 }
 
 static bool is_of_job_control(int signal)

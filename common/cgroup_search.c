@@ -7,14 +7,6 @@
 
 #define PROCS "/cgroup.procs"
 
-struct entry { /* of getdents64 */
-    uint64_t inode;
-    int64_t offset;
-    uint16_t entry_bytes;
-    uint8_t type;
-    char name[];
-};
-
 static int append(char *path, size_t capacity_bytes, struct mw_span more)
 {
     size_t length = strlen(path);
@@ -56,7 +48,7 @@ static int holds_process(char *path, size_t capacity_bytes, struct mw_span below
     return is_there ? 0 : error ? error : -ENOENT;
 }
 
-static bool may_be_group(const struct entry *entry)
+static bool may_be_group(const struct mw_directory_entry *entry)
 {
     return (entry->type == DT_DIR || entry->type == DT_UNKNOWN) && strcmp(entry->name, ".") != 0 &&
            strcmp(entry->name, "..") != 0;
@@ -72,9 +64,9 @@ static int search(char *path, size_t capacity_bytes, unsigned levels, struct mw_
         return holds_process(path, capacity_bytes, below, pid);
     int fd = mw_sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     int result = -ENOENT;
-    while (fd >= 0 && result && (n = mw_syscall6(SYS_getdents64, fd, (long)buffer, sizeof buffer, 0, 0, 0)) > 0) {
-        for (long at = 0; at < n && result; at += ((struct entry *)(void *)(buffer + at))->entry_bytes) {
-            const struct entry *entry = (const struct entry *)(const void *)(buffer + at);
+    while (fd >= 0 && result && (n = mw_sys_getdents(fd, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < n && result; at += ((struct mw_directory_entry *)(void *)(buffer + at))->entry_bytes) {
+            const struct mw_directory_entry *entry = (const struct mw_directory_entry *)(const void *)(buffer + at);
             if (!may_be_group(entry))
                 continue;
             result = append(path, capacity_bytes, (struct mw_span){"/", 1});

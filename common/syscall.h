@@ -147,6 +147,20 @@ static inline int mw_sys_sleep_until(uint64_t monotonic_ns)
     return (int)mw_syscall6(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, (long)&until, 0, 0, 0);
 }
 
+/* getdents64(2): as many as fit, one behind the other, each entry_bytes long; on a buffer that is aligned to 8. */
+struct mw_directory_entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t entry_bytes;
+    uint8_t type;
+    char name[];
+};
+
+static inline long mw_sys_getdents(int fd, void *buffer, size_t capacity_bytes)
+{
+    return mw_syscall6(SYS_getdents64, fd, (long)buffer, (long)capacity_bytes, 0, 0, 0);
+}
+
 static inline int mw_sys_getpid(void)
 {
     return (int)mw_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);

@@ -90,14 +90,6 @@ static bool is_dead(const struct mw_segment_file *own, const struct found *found
     return start_ticks_of(path) != found->ticks;
 }
 
-struct entry { /* of getdents64 */
-    uint64_t inode;
-    int64_t offset;
-    uint16_t entry_bytes;
-    uint8_t type;
-    char name[];
-};
-
 /* Calls `take` for each file of a dead process; it may unlink it. */
 static void for_each_dead(const struct mw_segment_file *own, int directory,
                           void (*take)(int directory, const char *name, uint64_t ticks, void *context), void *context)
@@ -105,9 +97,9 @@ static void for_each_dead(const struct mw_segment_file *own, int directory,
     _Alignas(8) char buffer[4096] = ""; /* whoever analyses this does not see what the kernel writes */
     long n;
     mw_syscall6(SYS_lseek, directory, 0, SEEK_SET, 0, 0, 0);
-    while ((n = mw_syscall6(SYS_getdents64, directory, (long)buffer, sizeof buffer, 0, 0, 0)) > 0) {
-        for (long at = 0; at < n; at += ((struct entry *)(void *)(buffer + at))->entry_bytes) {
-            const struct entry *entry = (const struct entry *)(const void *)(buffer + at);
+    while ((n = mw_sys_getdents(directory, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < n; at += ((struct mw_directory_entry *)(void *)(buffer + at))->entry_bytes) {
+            const struct mw_directory_entry *entry = (const struct mw_directory_entry *)(const void *)(buffer + at);
             struct found found;
             if (parse_name(entry->name, &found) && is_dead(own, &found))
                 take(directory, entry->name, found.ticks, context);

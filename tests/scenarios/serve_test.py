@@ -39,6 +39,13 @@ class Serving(Segments):
         self.addCleanup(connection.close)
         return connection
 
+    def wait_for_profile(self, agent, pid):
+        """A connection of one who waits for it, and a process that makes it."""
+        connection = self.connect(agent)
+        connection.request("GET", f"/debug/pprof/heap?pid={pid}&seconds=600")
+        wait_until(agent.children, "the process that waits")
+        return connection
+
     def metrics(self, agent):
         return openmetrics.parse(agent.get("/metrics", {"Accept": "application/openmetrics-text"}).body)
 
@@ -226,9 +233,7 @@ class Profiles(Serving):
     def test_others_are_answered_meanwhile_and_who_leaves_leaves_nothing(self):
         with Agent() as agent, self.watched([PYTHON, "-c", ALLOCATES]) as p:
             self.figures(agent, p.pid)
-            waiting = self.connect(agent)
-            waiting.request("GET", f"/debug/pprof/heap?pid={p.pid}&seconds=600")
-            wait_until(agent.children, "the process that waits")
+            waiting = self.wait_for_profile(agent, p.pid)
             for _ in range(5):
                 began = time.monotonic()
                 self.assertEqual(agent.get("/metrics").status, 200)
@@ -405,9 +410,7 @@ class Life(Serving):
     def test_it_ends_with_what_waits(self):
         with Agent() as agent, self.watched([PYTHON, "-c", ALLOCATES]) as p:
             self.figures(agent, p.pid)
-            waiting = self.connect(agent)
-            waiting.request("GET", f"/debug/pprof/heap?pid={p.pid}&seconds=600")
-            wait_until(agent.children, "the process that waits")
+            self.wait_for_profile(agent, p.pid)
             agent.process.send_signal(signal.SIGTERM)
             self.assertEqual(agent.process.wait(timeout=30), 0)
 

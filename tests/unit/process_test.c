@@ -107,6 +107,24 @@ static void a_kernels_thread_is_known(void **state)
 
 /* ---- real ones ---- */
 
+static void one_that_has_not_become_a_program_is_known_and_what_it_holds(void **state)
+{
+    struct mw_process_stat stat;
+    uint64_t bytes = 0;
+    int status;
+    (void)state;
+    assert_true(mw_process_read_stat(getpid(), &stat));
+    assert_false(mw_process_is_before_exec(&stat));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(!mw_process_read_stat(getpid(), &stat) || !mw_process_is_before_exec(&stat));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(mw_process_resident(getpid(), &bytes));
+    assert_true(bytes > 100 * 1024);
+    assert_false(mw_process_resident(pid, &bytes));
+}
+
 static pid_t start_sleeper(void)
 {
     pid_t pid = fork();
@@ -336,6 +354,7 @@ int main(void)
         cmocka_unit_test(what_is_no_stat_line_is_refused),
         cmocka_unit_test(a_shorter_line_has_zeros),
         cmocka_unit_test(a_kernels_thread_is_known),
+        cmocka_unit_test(one_that_has_not_become_a_program_is_known_and_what_it_holds),
         cmocka_unit_test(what_cannot_be_supervised_is_named),
         cmocka_unit_test(another_users_is_refused),
         cmocka_unit_test(a_process_is_known_until_it_ends),
